@@ -6,9 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 use tcpstate_common::abi::STATE_SLOTS;
 
 use crate::{
-    aggregate::{Aggregator, Providers, Reconcile, Situation},
+    aggregate::{Aggregator, Providers, Reconcile, Situation, Way},
     probe::{Error, Options, Probe},
-    report::{Attached, Histograms, Hooks, Limit, Losses, Minis, Snapshot, Start, Verdict},
+    report::{Attached, Histograms, Hooks, Limit, Losses, Minis, Missed, Snapshot, Start, Verdict},
     source::{Events, Reading, live::Live},
 };
 
@@ -83,6 +83,10 @@ impl Tracer {
         if replaced {
             reading = self.live.read()?;
         }
+        self.aggregator.observe(&reading);
+        if self.aggregator.audit_due(&reading, false) == Some(Way::List) {
+            self.list(&reading)?;
+        }
         let mut snapshot = self.aggregator.snapshot(&reading);
         self.live.begin_interval();
         let limits = self.live.limits();
@@ -97,7 +101,17 @@ impl Tracer {
     /// Returns the gauges now, and the counts of the whole run.
     pub fn summary(&mut self) -> Result<Snapshot, Error> {
         let reading = self.live.read()?;
+        self.aggregator.observe(&reading);
+        if reading.is_still && self.aggregator.is_unchecked(&reading) {
+            self.list(&reading)?;
+        }
         Ok(self.aggregator.summary(&reading))
+    }
+
+    /// Sets the largest share of one CPU that audits use while sockets keep changing. With 0, no
+    /// audit is made.
+    pub fn limit_audits(&mut self, max_cpu: f64) {
+        self.aggregator.limit_audits(max_cpu);
     }
 
     /// Returns the durations between the start and the last snapshot, if durations are enabled.
@@ -139,53 +153,94 @@ impl Tracer {
         let before = self.live.read()?;
         let listed = list()?;
         let after = self.live.read()?;
-        // If the gauges differ from the kernel's totals, tcpstate reports and corrects the
-        // difference like missed events.
-        self.aggregator.look_for_drift(&before, &after);
         Ok(self.aggregator.verify(&before, &after, &listed))
     }
 
     /// Scans all sockets and corrects the gauges.
     pub fn reconcile(&mut self) -> Result<(), Error> {
         let scan = self.live.scan()?;
-        self.aggregator.correct(&scan);
+        self.aggregator.correct(&scan, false);
         Ok(())
     }
 
-    /// Makes a scan if a scan is due. At intervals, the function also makes a cut and removes the
-    /// entries of namespaces that no longer exist.
+    /// Makes the audit or the scan that is due. At intervals, the function also makes a cut and
+    /// removes the entries of namespaces that no longer exist.
     pub fn reconcile_if_due(&mut self, policy: Reconcile) -> Result<(), Error> {
         if self.aggregator.has_rows() && self.last_removal.elapsed() >= REMOVAL_INTERVAL {
             let reading = self.live.read()?;
             self.aggregator.remove_finished(&reading);
             self.forget_finished()?;
         }
-        let unreconciled = self.to_reconcile()?;
-        let (end, last_cost) = self.aggregator.last_scan();
-        let mut situation = Situation {
-            unreconciled,
-            since_last: end.at.monotonic.elapsed(),
-            last_cost,
-            quiet_again: false,
-        };
-        if policy == Reconcile::Auto && unreconciled > 0 {
-            situation.quiet_again = self.is_quiet_again()?;
+        let glance = self.live.glance()?;
+        let mut situation = self.situation(&glance.missed);
+        if self.aggregator.wants_reading(&glance, Instant::now()) {
+            let reading = self.live.read()?;
+            self.aggregator.observe(&reading);
+            match self.aggregator.audit_due(&reading, glance.is_quiet) {
+                Some(Way::List) => self.list(&reading)?,
+                Some(Way::Scan) => self.audit_by_scan(policy)?,
+                None => {}
+            }
+            situation = self.situation(&reading.missed);
+            let (_, since_scan) = self.aggregator.events_since(&reading);
+            situation.quiet_again = since_scan > 0 && reading.is_still;
         }
         if policy.is_due(&situation) { self.reconcile() } else { Ok(()) }
     }
 
-    /// If a scan is due at the end of the run, makes the scan before the end report.
+    /// Checks the gauges before the end report, and makes a scan if it corrects an error.
     ///
-    /// If the kernel has totals of all counted sockets, the function first compares the gauges with
-    /// these totals. The function makes this comparison even if scans are disabled, because the end
-    /// report says whether the gauges are exact.
+    /// If scans are disabled, the function corrects nothing, but the end report still says whether
+    /// the gauges are exact.
     pub fn reconcile_at_end(&mut self, policy: Reconcile) -> Result<(), Error> {
-        let (last, _) = self.aggregator.last_scan();
-        if last.kernel.covers_whole_scope {
-            let (earlier, reading) = self.read_twice()?;
-            self.aggregator.look_for_drift(&earlier, &reading);
+        let reading = self.live.read()?;
+        self.aggregator.observe(&reading);
+        if self.aggregator.is_unchecked(&reading) {
+            if reading.is_still {
+                self.list(&reading)?;
+            } else {
+                self.audit_by_scan(policy)?;
+            }
         }
-        if policy.is_due_at_end(self.to_reconcile()?) { self.reconcile() } else { Ok(()) }
+        if policy.is_due_at_end(self.to_reconcile(&reading.missed)) {
+            self.reconcile()?;
+        }
+        Ok(())
+    }
+
+    /// Compares the gauges with a list of the kernel's sockets, if no socket changes meanwhile.
+    /// `reading` is the last cut.
+    fn list(&mut self, reading: &Reading) -> Result<(), Error> {
+        let (listing, mut cost) = self.live.list(reading)?;
+        let Some(listing) = listing else {
+            self.aggregator.audited(reading, None, cost);
+            return Ok(());
+        };
+        let errors = self.aggregator.largest_difference(reading, &listing);
+        if errors > 0 {
+            // A program may count an event of the last moment only now. The event would look like
+            // an error.
+            let (has_moved, more) = self.live.has_moved_since(reading)?;
+            cost += more;
+            if has_moved {
+                self.aggregator.audited(reading, None, cost);
+                return Ok(());
+            }
+        }
+        self.aggregator.audited(reading, Some((errors, &listing)), cost);
+        Ok(())
+    }
+
+    /// Scans all sockets, because sockets are changing. If scans are disabled, the scan only shows
+    /// whether gauges are wrong.
+    fn audit_by_scan(&mut self, policy: Reconcile) -> Result<(), Error> {
+        let scan = self.live.scan()?;
+        if policy == Reconcile::Off {
+            self.aggregator.compare(&scan);
+        } else {
+            self.aggregator.correct(&scan, true);
+        }
+        Ok(())
     }
 
     /// Returns the reading at which the last scan ended, and the CPU time of that scan.
@@ -194,19 +249,27 @@ impl Tracer {
         self.aggregator.last_scan()
     }
 
-    /// Returns the number of missed events that no scan has corrected.
-    pub fn unreconciled(&self) -> Result<u64, Error> {
-        Ok(self.aggregator.unreconciled(self.live.missed()?))
+    /// Returns how many errors a scan would correct, at least 1 if their number is unknown.
+    pub fn correctable(&self) -> Result<u64, Error> {
+        Ok(self.aggregator.correctable(self.live.missed()?))
     }
 
-    /// Returns the number of events whose effect a scan would correct. The number includes missed
-    /// events. The number also includes events of namespaces that did not fit in the table, if the
-    /// table has space now.
-    fn to_reconcile(&self) -> Result<u64, Error> {
-        let missed = self.live.missed()?;
+    /// Returns the number of errors that a scan would correct. The number also includes events of
+    /// namespaces that did not fit in the table, if the table has space now.
+    fn to_reconcile(&self, missed: &Missed) -> u64 {
         let room = self.live.has_room_for_rows();
-        let unlisted = if room { self.aggregator.unlisted(missed) } else { 0 };
-        Ok(self.aggregator.unreconciled(missed) + unlisted)
+        let unlisted = if room { self.aggregator.unlisted(*missed) } else { 0 };
+        self.aggregator.correctable(*missed) + unlisted
+    }
+
+    fn situation(&self, missed: &Missed) -> Situation {
+        let (end, last_cost) = self.aggregator.last_scan();
+        Situation {
+            unreconciled: self.to_reconcile(missed),
+            since_last: end.at.monotonic.elapsed(),
+            last_cost,
+            quiet_again: false,
+        }
     }
 
     fn forget_finished(&mut self) -> Result<(), Error> {
@@ -222,22 +285,6 @@ impl Tracer {
             syn_recv: Some(probe.provider(Minis::SynRecv)),
         };
         Attached { hooks, limits: self.live.limits() }
-    }
-
-    /// Returns whether no socket changes now, although sockets changed since the last scan.
-    fn is_quiet_again(&mut self) -> Result<bool, Error> {
-        let (first, second) = self.read_twice()?;
-        let (_, since_scan) = self.aggregator.events_since(&second);
-        Ok(since_scan > 0 && first.counts == second.counts)
-    }
-
-    fn read_twice(&mut self) -> Result<(Reading, Reading), Error> {
-        /// The wait is longer than the gap between two packets of busy traffic. Two equal readings
-        /// therefore mean that the traffic has paused.
-        const PAUSE: Duration = Duration::from_millis(20);
-        let first = self.live.read()?;
-        std::thread::sleep(PAUSE);
-        Ok((first, self.live.read()?))
     }
 
     /// For some maps of the BPF programs, returns the name and the number of entries.
@@ -256,7 +303,7 @@ impl Tracer {
     /// Ends a scan that was made step by step, and corrects the gauges.
     pub fn end_scan(&mut self) -> Result<(), Error> {
         let scan = self.live.end_scan()?;
-        self.aggregator.correct(&scan);
+        self.aggregator.correct(&scan, false);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use tcpstate_common::State;
 
 use crate::{
     report::Minis,
-    source::{KernelCounters, Reading},
+    source::{Flows, KernelCounters, Reading},
 };
 
 /// If a hook observed no socket and the kernel counted at least this number of sockets, the hook
@@ -32,13 +32,7 @@ pub(super) fn of(
         return None;
     }
     let counted = now.counts.flows.since(&since.counts.flows);
-    let (came, went) = match minis {
-        Minis::TimeWait => (counted.time_wait_entries(), counted.time_wait_exits()),
-        Minis::SynRecv => {
-            let flow = counted.minis(State::SynRecv);
-            (flow.entered, flow.left)
-        }
-    };
+    let (came, went) = observed(minis, &counted);
     let (births, ends) = known(minis, &since.kernel, &before.kernel);
     if came == 0 && births >= MIN_UNSEEN {
         Some("its hooks never fired, but such sockets appeared")
@@ -46,6 +40,31 @@ pub(super) fn of(
         Some("its hooks never fired, but such sockets ended")
     } else {
         None
+    }
+}
+
+/// Returns whether nothing proves that the hooks of one kind of mini sockets fire: the kernel's
+/// counters have moved since the hooks were attached, and the hooks observed no birth and no end of
+/// such a kind.
+///
+/// A hook that never fires must not be believed, so the gauges are then not exact.
+pub(super) fn is_unproved(minis: Minis, since: &Reading, now: &Reading) -> bool {
+    let counted = now.counts.flows.since(&since.counts.flows);
+    let (came, went) = observed(minis, &counted);
+    let (births, ends) = known(minis, &since.kernel, &now.kernel);
+    // A request socket that is older than tcpstate completes without a birth.
+    let has_births = births > 0 && (minis == Minis::TimeWait || went == 0);
+    (came == 0 && has_births) || (went == 0 && ends > 0)
+}
+
+/// Returns how many births and ends of mini sockets the hooks observed.
+fn observed(minis: Minis, counted: &Flows) -> (u64, u64) {
+    match minis {
+        Minis::TimeWait => (counted.time_wait_entries(), counted.time_wait_exits()),
+        Minis::SynRecv => {
+            let flow = counted.minis(State::SynRecv);
+            (flow.entered, flow.left)
+        }
     }
 }
 

@@ -37,6 +37,12 @@ impl Families {
         self.0.iter_mut().zip(since).map(|(gauges, since)| gauges.floor(&since.flows)).sum()
     }
 
+    /// Returns the number of full sockets of each family, in the order of [`Family::BOTH`].
+    pub(super) fn full_sockets(&self, reading: &Reading, origin: &Reading) -> Option<[i64; 2]> {
+        let since = since(reading, origin)?;
+        Some([0, 1].map(|family: usize| self.0[family].full_sockets(&since[family].flows)))
+    }
+
     /// Returns the counts of each family at a reading. `is_seen` returns whether the attached hooks
     /// observe sockets in a state.
     pub(super) fn show(

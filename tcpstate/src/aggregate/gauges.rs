@@ -46,6 +46,44 @@ impl Gauges {
             + self.minis.floor(|state| since_start.minis(state))
     }
 
+    /// Initializes the gauges with the sums of other gauges at the start.
+    pub(super) fn open_with_sums<'a>(parts: &(impl Iterator<Item = &'a Self> + Clone)) -> Self {
+        let sum = |of: fn(&Self) -> &Baseline| {
+            let mut baseline = Baseline::default();
+            for part in parts.clone() {
+                for (sum, start) in baseline.start.iter_mut().zip(of(part).start) {
+                    *sum += start;
+                }
+            }
+            baseline
+        };
+        Self { full: sum(|gauges| &gauges.full), minis: sum(|gauges| &gauges.minis) }
+    }
+
+    /// Corrects the gauges so that the gauges equal the sums of other gauges. Each pair has the
+    /// gauges of a part and the part's counts since its start.
+    pub(super) fn adopt_sums<'a>(
+        &mut self,
+        parts: impl Iterator<Item = (&'a Self, Flows)>,
+        since_start: &Flows,
+    ) {
+        let mut sums = [[0; STATE_SLOTS]; 2];
+        for (part, since) in parts {
+            for state in State::ALL {
+                let slot = state.number();
+                sums[0][slot] += part.full.current(state, since.full(state));
+                sums[1][slot] += part.minis.current(state, since.minis(state));
+            }
+        }
+        for state in State::ALL {
+            let slot = state.number();
+            self.full.corrected[slot] +=
+                sums[0][slot] - self.full.current(state, since_start.full(state));
+            self.minis.corrected[slot] +=
+                sums[1][slot] - self.minis.current(state, since_start.minis(state));
+        }
+    }
+
     /// Returns the gauge of a state at the start.
     pub(super) fn opening(&self, state: State) -> Gauge {
         let slot = state.number();
@@ -77,6 +115,21 @@ impl Gauges {
     pub(super) fn full_sockets(&self, since_start: &Flows) -> i64 {
         let current = |state| self.full.current(state, since_start.full(state));
         State::GAUGES.into_iter().map(current).sum()
+    }
+
+    /// Returns the number of mini sockets in a state.
+    pub(super) fn minis(&self, state: State, since_start: &Flows) -> i64 {
+        self.minis.current(state, since_start.minis(state))
+    }
+
+    /// Returns the number of request sockets.
+    pub(super) fn requests(&self, since_start: &Flows) -> i64 {
+        self.minis(State::SynRecv, since_start)
+    }
+
+    /// Returns the number of sockets in all states.
+    pub(super) fn sockets(&self, since_start: &Flows) -> i64 {
+        State::GAUGES.into_iter().map(|state| self.current(state, since_start)).sum()
     }
 
     /// Returns whether the gauges of all states are 0.

@@ -1,7 +1,9 @@
 //! Computes gauges and rates from readings and scans, and determines whether the gauges are exact.
 //! The module performs no I/O and reads no clock.
 
+mod accuracy;
 mod aggregator;
+mod audit;
 pub mod census;
 mod close_reason;
 mod cost;
@@ -18,6 +20,7 @@ mod verify;
 
 pub use self::{
     aggregator::Aggregator,
+    audit::{MAX_AUDIT_CPU, Way},
     census::Census,
     close_reason::CloseReasonCounter,
     providers::Providers,

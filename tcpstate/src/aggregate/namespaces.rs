@@ -8,10 +8,10 @@ use std::{
 
 use tcpstate_common::State;
 
-use super::{gauges::Gauges, time_wait};
+use super::{gauges::Gauges, providers::Providers, time_wait, verify};
 use crate::{
     report::{NamespaceRow, NamespaceStart, Provider, TimeWait},
-    source::{Flows, Identity, Namespace, Population, Reading, Scan},
+    source::{Flows, Identity, Listing, Namespace, Population, Reading, Scan},
 };
 
 type Cut = BTreeMap<Identity, Namespace>;
@@ -62,8 +62,12 @@ impl Namespaces {
     /// tcpstate removes the entries of namespaces only between scans. If a namespace has an entry
     /// at the end of a scan, all sockets that the scan found in the namespace are counted in this
     /// entry.
+    ///
+    /// A scan cannot visit a hidden namespace. The counts of its events stay the best that is known
+    /// of its sockets, so the function does not change the gauges of a hidden namespace.
     pub(super) fn correct(&mut self, scan: &Scan) {
-        for (&identity, namespace) in cut(&scan.end) {
+        let is_visited = |(identity, _): &(&Identity, &Namespace)| !scan.hidden.contains(identity);
+        for (&identity, namespace) in cut(&scan.end).filter(is_visited) {
             let (base, in_scan) = (base(scan, identity), in_scan(scan, identity, namespace));
             let new = || NamespaceGauges { origin: namespace.flows, ..NamespaceGauges::default() };
             let namespace_gauges = self.live.entry(identity).or_insert_with(new);
@@ -93,6 +97,46 @@ impl Namespaces {
                 namespace_gauges.gauges.floor(&namespace.flows.since(&namespace_gauges.origin));
         }
         lifted
+    }
+
+    /// Returns the gauges of each namespace, and the counts of the namespace since its start.
+    pub(super) fn parts<'a>(
+        &'a self,
+        reading: &'a Reading,
+    ) -> impl Iterator<Item = (&'a Gauges, Flows)> {
+        cut(reading).filter_map(|(identity, namespace)| {
+            let NamespaceGauges { gauges, origin } = self.live.get(identity)?;
+            Some((gauges, namespace.flows.since(origin)))
+        })
+    }
+
+    /// Returns the sums of all namespaces at the start.
+    pub(super) fn opening_sums(&self) -> Gauges {
+        Gauges::open_with_sums(&self.live.values().map(|namespace| &namespace.gauges))
+    }
+
+    /// Returns the largest difference between a gauge of a namespace and the list of its sockets.
+    /// Sockets of a namespace that is hidden or no longer exists cannot be listed.
+    pub(super) fn largest_difference(
+        &self,
+        providers: Providers,
+        reading: &Reading,
+        listing: &Listing,
+    ) -> u64 {
+        let differences = cut(reading).filter_map(|(identity, namespace)| {
+            if namespace.is_gone || listing.hidden.contains(identity) {
+                return None;
+            }
+            let row = self.live.get(identity)?.show(
+                providers.time_wait,
+                namespace,
+                &Flows::default(),
+                Duration::ZERO,
+            );
+            let listed = listing.namespaces.as_ref()?.get(identity).copied().unwrap_or_default();
+            Some(verify::largest_difference(&row.states, providers, &listed))
+        });
+        differences.max().unwrap_or(0)
     }
 
     /// Returns the counts of each namespace at a reading, ordered by inode.

@@ -27,6 +27,18 @@ pub(super) fn compare(
     if differences.is_empty() { Verdict::Equal } else { Verdict::Differs(differences) }
 }
 
+/// Returns the largest difference between a gauge and the kernel's list. `listed` has the kernel's
+/// state number as its index. Gauges that the hooks observe only in part are not compared.
+pub(super) fn largest_difference(
+    gauges: &[Gauge; 10],
+    providers: Providers,
+    listed: &[u64; STATE_SLOTS],
+) -> u64 {
+    let Verdict::Differs(differences) = compare(gauges, providers, listed) else { return 0 };
+    let sizes = differences.iter().map(|difference| difference.current.abs_diff(difference.listed));
+    sizes.max().unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,7 +23,7 @@ use super::{
     signals::Signals,
     stdout::{Format, OutputFlag},
     terminal,
-    values::{NetnsFlag, named},
+    values::{AuditFlag, NetnsFlag, named},
     warnings,
 };
 use crate::{
@@ -124,10 +124,13 @@ pub(super) struct Arguments {
     /// bytes.
     #[arg(long, value_name = "N", default_value_t = MAX_TIMED, value_parser = value_parser!(u32).range(1..=16_777_216), help_heading = ADVANCED)]
     max_sockets: u32,
+
+    #[command(flatten)]
+    audit: AuditFlag,
 }
 
 /// The flags that `--replay` refuses only in `hist`. [`refused_by_replay`] has the shared flags.
-const LIVE: [&str; 3] = ["by", "max_groups", "max_sockets"];
+const LIVE: [&str; 4] = ["by", "max_groups", "max_sockets", "max_audit_cpu"];
 
 const fn name(by: By) -> &'static str {
     match by {
@@ -205,6 +208,7 @@ async fn hist(arguments: &Arguments) -> Result<()> {
         ..Options::default()
     };
     let mut run = Run(Tracer::start(&options)?);
+    run.0.limit_audits(arguments.audit.max_audit_cpu);
     warnings::at_start(run.0.probe());
     let recorder = arguments.record.begin(false)?;
     let output = Output::start(record::recorded(view(arguments), recorder.clone()), None);

@@ -131,6 +131,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = values::reconcile, help_heading = ADVANCED)]
     reconcile: Reconcile,
 
+    #[command(flatten)]
+    audit: values::AuditFlag,
+
     /// Maximum number of namespaces
     ///
     /// Maximum number of network namespaces to track with --netns all.
@@ -173,9 +176,10 @@ pub(super) struct Arguments {
 }
 
 /// The flags that `--replay` refuses only in `trace`. [`refused_by_replay`] has the shared flags.
-const LIVE: [&str; 11] = [
+const LIVE: [&str; 12] = [
     "max_namespaces",
     "reconcile",
+    "max_audit_cpu",
     "max_scan_sockets",
     "transitions_provider",
     "time_wait_provider",
@@ -241,6 +245,7 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     };
     let verifier = Verifier::new(arguments.verify, &options.netns, options.family)?;
     let mut tracer = Tracer::start(&options)?;
+    tracer.limit_audits(arguments.audit.max_audit_cpu);
     if arguments.bpf_log {
         bpf_log::forward(tracer.probe_mut())?;
     }

@@ -7,7 +7,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 
-use super::duration;
+use super::{duration, help::ADVANCED};
 use crate::{aggregate::Reconcile, probe::Netns};
 
 /// The flag `--netns` of a command that traces one network namespace or all namespaces.
@@ -20,6 +20,27 @@ pub(super) struct NetnsFlag {
     /// all, tcpstate counts the whole host.
     #[arg(long, value_name = "NETNS", default_value = "self")]
     pub(super) netns: Netns,
+}
+
+/// The flag `--max-audit-cpu` of a command that keeps gauges.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(skip)]
+pub(super) struct AuditFlag {
+    /// CPU time of audits [default: 0.1%]
+    ///
+    /// Largest share of one CPU for audits, in percent. An audit compares the gauges with the
+    /// sockets in the kernel. In each pause of the traffic, one more audit of at most 100 ms is
+    /// made. With 0, no audit is made, and gauges are not exact after SYN_RECV has changed.
+    #[arg(long, value_name = "PERCENT", default_value = "0.1%", hide_default_value = true, value_parser = percent, help_heading = ADVANCED)]
+    pub(super) max_audit_cpu: f64,
+}
+
+/// Parses a share in percent. The result is the share as a fraction of 1.
+fn percent(text: &str) -> Result<f64, &'static str> {
+    const EXPECTED: &str = "expected a percentage from 0 to 100, such as 0.1%";
+    let number = text.trim().trim_end_matches('%').trim_end();
+    let percent: f64 = number.parse().map_err(|_| EXPECTED)?;
+    if (0.0..=100.0).contains(&percent) { Ok(percent / 100.0) } else { Err(EXPECTED) }
 }
 
 /// Returns a parser that accepts the name of each value in `all`.
@@ -46,5 +67,20 @@ pub(super) fn reconcile(text: &str) -> Result<Reconcile, String> {
         pace => duration::parse(pace)
             .map(Reconcile::Every)
             .map_err(|error| format!("{error}; or auto, or off")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_a_percentage() {
+        for (text, share) in [("0.1%", 0.001), ("0.1", 0.001), ("0", 0.0), ("100 %", 1.0)] {
+            assert_eq!(percent(text), Ok(share), "{text}");
+        }
+        for text in ["", "-1", "101%", "NaN", "inf", "a%", "%"] {
+            assert!(percent(text).is_err(), "{text}");
+        }
     }
 }

@@ -32,6 +32,18 @@ impl Missed {
         self.events() + self.unrecorded
     }
 
+    /// Returns the sums of both counts.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            transitions: self.transitions + other.transitions,
+            time_wait: self.time_wait + other.time_wait,
+            syn_recv: self.syn_recv + other.syn_recv,
+            unrecorded: self.unrecorded + other.unrecorded,
+            unlisted: self.unlisted + other.unlisted,
+        }
+    }
+
     /// Returns how much each count has grown since the earlier counts. No count should ever
     /// decrease. If a count decreases nevertheless, the difference of this count is 0, and the
     /// differences of the other counts stay correct.

@@ -40,9 +40,10 @@ pub struct Snapshot {
     /// The attached hooks and the limits of these hooks, if hooks or limits changed since the
     /// previous snapshot.
     pub attached: Option<Attached>,
-    /// The maximum possible number of missed events that no scan has corrected. Each missed event
-    /// can make a gauge one too large or one too small.
-    pub unreconciled: u64,
+    /// A bound of the error of each gauge: the number of missed events that no scan has corrected.
+    /// Each missed event can make a gauge one too large or one too small. The field is `None` if
+    /// nothing bounds the error.
+    pub unreconciled: Option<u64>,
     /// Whether the attached hooks observe all kinds of sockets.
     pub sees_all: bool,
     /// The gauges, in the order of [`State::GAUGES`].
@@ -65,6 +66,14 @@ pub struct Snapshot {
     pub close_reasons: Option<CloseReasons>,
     /// If durations are measured, the histograms of the durations that ended in the interval.
     pub histograms: Option<Histograms>,
+    /// The number of skipped runs of the BPF programs that cannot have been caused by a counted
+    /// socket. They make no gauge wrong.
+    pub missed_elsewhere: u64,
+    /// The number of audits since the start.
+    pub audits: u64,
+    /// The time since the gauges were last compared with the kernel's sockets, by an audit or by a
+    /// scan. The field is `None` if the gauges were compared only at the start.
+    pub audited: Option<Duration>,
     /// The number of scans since the start.
     pub reconciles: u64,
     /// The number of sockets that tcpstate could not store because a BPF map was full.
@@ -88,7 +97,7 @@ impl Snapshot {
     /// sockets that the kernel has in that state.
     #[must_use]
     pub fn is_exact(&self) -> bool {
-        self.sees_all && self.unreconciled == 0
+        self.sees_all && self.unreconciled == Some(0)
     }
 
     /// Returns the gauge of one state. CLOSE and the kernel's internal states have no gauge.

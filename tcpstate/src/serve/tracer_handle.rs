@@ -40,6 +40,8 @@ pub struct Settings {
     pub options: Options,
     /// The condition under which the tracer scans all sockets again.
     pub reconcile: Reconcile,
+    /// The largest share of one CPU that audits use, as a fraction of 1.
+    pub max_audit_cpu: f64,
     /// Whether to drop the privileges that are not needed after the start.
     pub drop_privileges: bool,
     /// Maximum number of network namespaces that have separate series. `None` disables the series
@@ -184,9 +186,17 @@ struct Worker {
 
 impl Worker {
     fn start(settings: Settings, on_start: impl FnOnce(&Probe)) -> Result<Self, Error> {
-        let Settings { options, reconcile, drop_privileges, max_series, durations, delivery_stats } =
-            settings;
-        let tracer = Tracer::start(&options)?;
+        let Settings {
+            options,
+            reconcile,
+            max_audit_cpu,
+            drop_privileges,
+            max_series,
+            durations,
+            delivery_stats,
+        } = settings;
+        let mut tracer = Tracer::start(&options)?;
+        tracer.limit_audits(max_audit_cpu);
         on_start(tracer.probe());
         if drop_privileges {
             relinquish::keep_only(&relinquish::of_scans(tracer.probe()))?;

@@ -17,7 +17,7 @@ pub mod owners;
 pub mod sock_diag;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -28,7 +28,7 @@ pub use self::{
     counts::{Counts, Flows},
     events::Events,
     histograms::{Tallies, Timed},
-    kernel_counters::KernelCounters,
+    kernel_counters::{Activity, KernelCounters},
 };
 use crate::report::{Losses, Missed};
 
@@ -82,6 +82,9 @@ pub struct Reading {
     pub histograms: Option<Arc<Timed>>,
     /// The kernel's own counters, read shortly after the cut.
     pub kernel: KernelCounters,
+    /// Whether no event was counted between the cut and the read of `kernel`. The cut waits about
+    /// 10 ms for running programs, so no event was counted for about 10 ms.
+    pub is_still: bool,
     /// How often each BPF program ran before the cut, and the total time of these runs. The list is
     /// empty if the cost is not measured.
     pub runs: Vec<ProgramRuns>,
@@ -142,11 +145,35 @@ pub struct Scan {
     pub map_errors: u64,
     /// The number of network namespaces whose sockets the iterator could not visit.
     pub unentered: u64,
+    /// The namespaces with sockets that the iterator could not visit.
+    pub hidden: BTreeSet<Identity>,
     /// The CPU time that the walk over the sockets used.
     pub cost: Duration,
 }
 
+/// The sockets that the kernel listed while no socket changed its state: for each state that `ss`
+/// shows, the number of sockets. The index is the kernel's number of the state.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// The sockets of all counted families and namespaces.
+    pub states: [u64; STATE_SLOTS],
+    /// The sockets of each address family, if families are counted separately.
+    pub families: Option<[[u64; STATE_SLOTS]; 2]>,
+    /// The sockets of each network namespace, if namespaces are counted separately.
+    pub namespaces: Option<BTreeMap<Identity, [u64; STATE_SLOTS]>>,
+    /// The number of network namespaces whose sockets could not be listed.
+    pub unentered: u64,
+    /// The namespaces with sockets that could not be listed.
+    pub hidden: BTreeSet<Identity>,
+}
+
 impl Population {
+    /// Returns the number of sockets in each state, full sockets and mini sockets together.
+    #[must_use]
+    pub fn states(&self) -> [u64; STATE_SLOTS] {
+        std::array::from_fn(|slot| self.full[slot] + self.minis[slot])
+    }
+
     /// Adds the counts of one buffer of the BPF programs.
     pub(crate) fn add(&mut self, full: &[u64; STATE_SLOTS], minis: &[u64; STATE_SLOTS]) {
         add_each(&mut self.full, full);

@@ -191,6 +191,7 @@ pub(super) fn accuracy(snapshot: &Snapshot) -> Words {
             words.push((Tone::Bad, format!("{what} {}", grouped(count))));
         }
     }
+    words.extend(audited(snapshot).map(|words| (Tone::Plain, words)));
     words.extend(snapshot.verdict.as_ref().map(verified));
     words
 }
@@ -214,9 +215,16 @@ fn verified(verdict: &Verdict) -> (Tone, String) {
 
 fn inexact(snapshot: &Snapshot) -> String {
     match snapshot.unreconciled {
-        0 => "not exact: see limits".to_owned(),
-        events => format!("unreconciled {}", grouped(events)),
+        None => "not exact: error unknown".to_owned(),
+        Some(0) => "not exact: see limits".to_owned(),
+        Some(events) => format!("unreconciled {}", grouped(events)),
     }
+}
+
+/// Returns how long ago the gauges were last compared with the kernel's sockets, or `None` if the
+/// gauges were compared only at the start.
+fn audited(snapshot: &Snapshot) -> Option<String> {
+    snapshot.audited.map(|ago| format!("audited {} s ago", ago.as_secs()))
 }
 
 /// Returns the CPU time of all BPF programs together, or `None` if this time is not measured.
@@ -274,9 +282,10 @@ pub(super) fn accuracy_in_words(snapshot: &Snapshot) -> String {
     let missed = &snapshot.missed;
     let mut clauses = vec![
         match snapshot.unreconciled {
-            0 if snapshot.is_exact() => "exact".to_owned(),
-            0 => "not exact: some sockets cannot be seen here".to_owned(),
-            events => format!("not exact: {} unreconciled", counted(events, "event")),
+            None => "not exact: the size of the error is unknown".to_owned(),
+            Some(0) if snapshot.is_exact() => "exact".to_owned(),
+            Some(0) => "not exact: some sockets cannot be seen here".to_owned(),
+            Some(events) => format!("not exact: {} unreconciled", counted(events, "event")),
         },
         match missed.events() {
             0 => "no event was missed".to_owned(),
@@ -289,6 +298,11 @@ pub(super) fn accuracy_in_words(snapshot: &Snapshot) -> String {
             ),
         },
     ];
+    if snapshot.missed_elsewhere > 0 {
+        let events = counted(snapshot.missed_elsewhere, "event");
+        clauses.push(format!("{events} of other namespaces missed"));
+    }
+    clauses.extend(audited(snapshot));
     if snapshot.reconciles > 0 {
         clauses.push(format!("{} after the first scan", counted(snapshot.reconciles, "scan")));
     }

@@ -105,7 +105,10 @@ pub(crate) fn at(seconds: u64, interval_start: u64) -> Snapshot {
         elapsed: Duration::from_secs(seconds),
         interval: Duration::from_secs(interval),
         attached: None,
-        unreconciled: 0,
+        unreconciled: Some(0),
+        missed_elsewhere: 0,
+        audits: 4,
+        audited: Some(Duration::from_secs(3)),
         states,
         moved,
         transitions: transitions.to_vec(),
@@ -191,7 +194,7 @@ pub(crate) fn unsure(mut snapshot: Snapshot) -> Snapshot {
     snapshot.states[9] = Gauge::default();
     snapshot.moved[9] = None;
     snapshot.time_wait = TimeWait { limit: Some(262_144), ..TimeWait::default() };
-    snapshot.unreconciled = 1;
+    snapshot.unreconciled = Some(1);
     snapshot.missed =
         Missed { transitions: 1936, time_wait: 0, syn_recv: 0, unrecorded: 0, unlisted: 0 };
     snapshot.reconciles = 17;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tcpstate::{
-    aggregate::Reconcile,
+    aggregate::{MAX_AUDIT_CPU, Reconcile},
     probe::{Options, kernel::Kernel},
     report::{Minis, Provider},
     serve::{Settings, TracerHandle},
@@ -62,6 +62,7 @@ fn serving_is_exact_without_privileges() {
     let settings = Settings {
         options: Options { by_family: true, keep_scan_map: true, ..options() },
         reconcile: Reconcile::Auto,
+        max_audit_cpu: MAX_AUDIT_CPU,
         drop_privileges: true,
         max_series: None,
         durations: false,

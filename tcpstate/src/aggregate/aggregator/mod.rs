@@ -4,23 +4,29 @@
 //! the true number of sockets. A scan adds to `corrected` the difference: the true number of
 //! sockets minus the gauge.
 
-use std::time::Duration;
+mod births;
+mod exactness;
 
-use tcpstate_common::{State, abi::STATE_SLOTS};
+use std::time::{Duration, Instant};
 
+use tcpstate_common::State;
+
+use self::births::Births;
 use super::{
+    accuracy::Accuracy,
+    audit::Audits,
     cost, dead_hooks,
-    drift::{Drift, Excess},
+    drift::Drift,
     families::{self, Families},
     gauges::Gauges,
     histogram,
     namespaces::Namespaces,
     providers::Providers,
-    time_wait, verify,
+    time_wait,
 };
 use crate::{
-    report::{Gauge, Histograms, Minis, Missed, NamespaceStart, Provider, Snapshot, Verdict},
-    source::{Flows, Identity, KernelCounters, Reading, Scan},
+    report::{Gauge, Histograms, Minis, Missed, NamespaceStart, Provider, Snapshot},
+    source::{Flows, Identity, Reading, Scan},
 };
 
 /// The gauges of one run, and the readings and scans from which the gauges are computed.
@@ -40,6 +46,11 @@ pub struct Aggregator {
     /// The gauges of each network namespace, if namespaces are counted separately.
     namespaces: Option<Namespaces>,
     drift: Drift,
+    accuracy: Accuracy,
+    audits: Audits,
+    births: Births,
+    /// The time of the last reading that [`Aggregator::observe`] saw.
+    observed: Option<Instant>,
     last_scan: LastScan,
     /// The number of scans after the first scan.
     reconciles: u64,
@@ -48,31 +59,18 @@ pub struct Aggregator {
     map_errors: u64,
 }
 
-/// The results of the last scan.
+/// The end of the last scan, and its cost.
 #[derive(Clone, Debug)]
 struct LastScan {
     end: Reading,
     cost: Duration,
-    /// The number of missed events that the scan has corrected.
+    /// The number of events that were missed before the scan.
     missed_before: Missed,
-    /// How often the scan failed to store a socket, plus the number of namespaces that the scan
-    /// could not enter.
-    unsettled: u64,
-    /// The number of sockets by which the gauges are certainly wrong: the total by which negative
-    /// gauges were raised, plus the differences from the kernel's totals. A number above 0 proves
-    /// that tracing missed an event, and that the kernel did not count the miss.
-    impossible: u64,
 }
 
 impl LastScan {
     fn of(scan: &Scan) -> Self {
-        Self {
-            end: scan.end.clone(),
-            cost: scan.cost,
-            missed_before: scan.missed_before,
-            unsettled: scan.map_full + scan.map_errors + scan.unentered,
-            impossible: 0,
-        }
+        Self { end: scan.end.clone(), cost: scan.cost, missed_before: scan.missed_before }
     }
 }
 
@@ -80,25 +78,39 @@ impl Aggregator {
     /// Sets the gauges to the result of the first scan.
     #[must_use]
     pub fn open(first: &Scan, providers: Providers) -> Self {
-        Self {
+        let namespaces = first.end.namespaces.is_some().then(|| Namespaces::open(first));
+        let gauges = namespaces
+            .as_ref()
+            .map_or_else(|| Gauges::open(&first.base, &in_scan(first)), Namespaces::opening_sums);
+        let sockets = gauges.sockets(&Flows::default()).unsigned_abs();
+        let mut aggregator = Self {
             providers,
             time_wait_since: first.end.clone(),
             syn_recv_since: first.end.clone(),
             origin: first.end.clone(),
             previous: first.end.clone(),
-            gauges: Gauges::open(&first.base, &in_scan(first)),
+            accuracy: Accuracy::new(first, gauges.requests(&Flows::default()) > 0),
+            gauges,
             families: Families::open(first),
-            namespaces: first.end.namespaces.is_some().then(|| Namespaces::open(first)),
+            namespaces,
             drift: Drift::default(),
+            audits: Audits::new(first.end.at.monotonic, first.cost, sockets),
+            births: Births::new(&first.end),
+            observed: None,
             last_scan: LastScan::of(first),
             reconciles: 0,
             map_full: first.map_full,
             map_errors: first.map_errors,
-        }
+        };
+        aggregator.settle_drift(&first.end);
+        aggregator
     }
 
-    /// Corrects the gauges so that the gauges equal the result of another scan.
-    pub fn correct(&mut self, scan: &Scan) {
+    /// Corrects the gauges so that the gauges equal the result of another scan. `is_audit` is true
+    /// if no loss was known before the scan.
+    pub fn correct(&mut self, scan: &Scan, is_audit: bool) {
+        let before = self.excess(&scan.end);
+        let gauges_before = self.gauges_at(&scan.end);
         let since = self.since_origin(&scan.end);
         self.gauges.correct(&scan.base, &in_scan(scan), &since);
         if let Some(families) = &mut self.families {
@@ -107,9 +119,15 @@ impl Aggregator {
         if let Some(namespaces) = &mut self.namespaces {
             namespaces.correct(scan);
         }
-        self.drift.scan();
+        self.accuracy.settle(scan, self.gauges.requests(&since) > 0);
+        self.add_up(&scan.end);
+        let errors = largest_change(&gauges_before, &self.gauges_at(&scan.end));
+        self.accuracy.corrected(errors);
+        self.drift.settle(before, self.excess(&scan.end), scan.end.is_still);
+        let sockets = self.gauges.sockets(&since).unsigned_abs();
+        self.audits.scanned(scan.end.at.monotonic, scan.cost, sockets, is_audit);
         self.last_scan = LastScan::of(scan);
-        self.reconciles += 1;
+        self.reconciles += u64::from(!is_audit || errors > 0);
         self.map_full += scan.map_full;
         self.map_errors += scan.map_errors;
     }
@@ -137,15 +155,7 @@ impl Aggregator {
                 (self.providers.syn_recv, self.syn_recv_since) = (provider, scan.end.clone());
             }
         }
-        self.correct(scan);
-    }
-
-    /// Returns the number of missed events that no scan has corrected. `missed` is the number of
-    /// missed events since the BPF programs were loaded.
-    #[must_use]
-    pub fn unreconciled(&self, missed: Missed) -> u64 {
-        let last = &self.last_scan;
-        missed.since(&last.missed_before).total() + last.unsettled + last.impossible
+        self.correct(scan, false);
     }
 
     /// Returns the number of events since the last scan that are missing from the counts of
@@ -173,64 +183,17 @@ impl Aggregator {
     /// Returns the snapshot at a reading. The current interval ends at the reading, and the next
     /// interval begins.
     pub fn snapshot(&mut self, reading: &Reading) -> Snapshot {
-        self.floor(reading);
-        self.look_for_drift(&self.previous.clone(), reading);
+        self.observe(reading);
         let snapshot = self.aggregate(reading, &self.previous);
         self.previous = reading.clone();
         self.drop_finished(reading);
         snapshot
     }
 
-    /// Compares the gauges with the kernel's own totals of sockets.
-    ///
-    /// If no event was counted between the two readings, no socket changed while the kernel's
-    /// totals of `earlier` were read. The function then compares the totals of `earlier`, and
-    /// otherwise the totals of `reading`. If missed events are known, the function compares
-    /// nothing, because the missed events explain differences.
-    pub fn look_for_drift(&mut self, earlier: &Reading, reading: &Reading) {
-        if self.unreconciled(reading.missed) > 0 {
-            return;
-        }
-        let moved = earlier.counts != reading.counts;
-        let excess = self.excess(if moved { reading } else { earlier });
-        self.last_scan.impossible += self.drift.look(excess, moved);
-    }
-
-    /// Compares the gauges with the kernel's list of sockets. The list was read between the
-    /// readings `before` and `after`.
-    #[must_use]
-    pub fn verify(
-        &self,
-        before: &Reading,
-        after: &Reading,
-        listed: &[u64; STATE_SLOTS],
-    ) -> Verdict {
-        if before.counts != after.counts {
-            return Verdict::Moving;
-        }
-        if self.unreconciled(after.missed) > 0 {
-            return Verdict::Inexact;
-        }
-        let since = self.since_origin(after);
-        let gauges = State::GAUGES.map(|state| self.gauge(state, &since));
-        verify::compare(&gauges, self.providers, listed)
-    }
-
-    fn excess(&self, reading: &Reading) -> Excess {
-        let since = self.since_origin(reading);
-        let beyond = |ours: i64, kernel: fn(&KernelCounters) -> Option<u64>| {
-            reading.kernel.whole(kernel).map(|theirs| ours - theirs.cast_signed())
-        };
-        let full = beyond(self.gauges.full_sockets(&since), |kernel| kernel.full_sockets);
-        let time_wait =
-            beyond(self.gauges.time_wait_sockets(&since), |kernel| kernel.time_wait_sockets);
-        Excess { full, time_wait: time_wait.filter(|_| self.providers.time_wait.is_exact()) }
-    }
-
     /// Removes the entries of namespaces that no longer exist and have no sockets. The caller does
     /// not show the counts of this reading.
     pub fn remove_finished(&mut self, reading: &Reading) {
-        self.floor(reading);
+        self.observe(reading);
         self.drop_finished(reading);
     }
 
@@ -253,7 +216,7 @@ impl Aggregator {
 
     /// Returns a snapshot whose interval begins at the start of the run and ends at the reading.
     pub fn summary(&mut self, reading: &Reading) -> Snapshot {
-        self.floor(reading);
+        self.observe(reading);
         let histograms = reading.histograms.as_deref().map(histogram::of_run);
         Snapshot { histograms, ..self.aggregate(reading, &self.origin) }
     }
@@ -284,25 +247,13 @@ impl Aggregator {
         self.namespaces.is_some()
     }
 
-    /// Raises negative gauges to zero. If the counts are a consistent cut, a gauge can be negative
-    /// only if tracing missed an event. One missed event can make several gauges negative: a gauge
-    /// of all sockets, of a namespace and of a family. Raised gauges are summed for all sockets,
-    /// for namespaces and for families. Only the largest of these three sums is counted.
-    fn floor(&mut self, reading: &Reading) {
-        let since = self.since_origin(reading);
-        let lifted = self.gauges.floor(&since);
-        let has_all_namespaces = self.unlisted(reading.missed) == 0;
-        let in_rows = self
-            .namespaces
-            .as_mut()
-            .map_or(0, |namespaces| namespaces.update(reading, has_all_namespaces));
-        let families = self.families.as_mut();
-        let in_families = families.map_or(0, |families| families.floor(reading, &self.origin));
-        self.last_scan.impossible += lifted.max(in_rows).max(in_families);
-    }
-
     fn since_origin(&self, reading: &Reading) -> Flows {
         reading.counts.flows.since(&self.origin.counts.flows)
+    }
+
+    fn gauges_at(&self, reading: &Reading) -> [Gauge; 10] {
+        let since = self.since_origin(reading);
+        State::GAUGES.map(|state| self.gauge(state, &since))
     }
 
     fn gauge(&self, state: State, since: &Flows) -> Gauge {
@@ -316,16 +267,18 @@ impl Aggregator {
         let in_interval = reading.counts.since(&interval_start.counts);
         let passed = |since: &Reading| reading.at.monotonic.duration_since(since.at.monotonic);
         let provider = self.providers.time_wait;
-        let missed = reading.missed.since(&self.origin.missed);
+        let elsewhere = self.accuracy.elsewhere();
+        let missed = reading.missed.since(&self.origin.missed).since(&elsewhere);
+        let (audits, audited) = self.audits.done(reading.at.monotonic);
         Snapshot {
             time: reading.at.wall,
             elapsed: passed(&self.origin),
             interval: passed(interval_start),
             attached: None,
             verdict: None,
-            unreconciled: self.unreconciled(reading.missed),
+            unreconciled: self.unreconciled(reading),
             sees_all: Minis::BOTH.iter().all(|&minis| self.providers.of(minis).is_exact()),
-            states: State::GAUGES.map(|state| self.gauge(state, flows)),
+            states: self.gauges_at(reading),
             moved: State::GAUGES
                 .map(|state| self.is_seen(state).then(|| in_interval.flows.flow(state))),
             transitions: families::transitions(&since, &in_interval),
@@ -343,6 +296,9 @@ impl Aggregator {
                 .map(|losses| losses.since(&self.origin.losses.unwrap_or_default())),
             close_reasons: None,
             histograms: reading.histograms.as_deref().map(histogram::of_interval),
+            missed_elsewhere: elsewhere.total(),
+            audits,
+            audited,
             reconciles: self.reconciles,
             map_full: self.map_full + missed.unrecorded + missed.unlisted,
             map_errors: self.map_errors,
@@ -368,6 +324,13 @@ impl Aggregator {
 /// Returns how many sockets entered and left each state during a scan.
 fn in_scan(scan: &Scan) -> Flows {
     scan.end.counts.flows.since(&scan.zero.counts.flows)
+}
+
+/// Returns the largest difference between two values of one gauge.
+fn largest_change(before: &[Gauge; 10], after: &[Gauge; 10]) -> u64 {
+    let current = |gauge: &Gauge| gauge.current.unwrap_or(0);
+    let changes = before.iter().zip(after).map(|(then, now)| current(then).abs_diff(current(now)));
+    changes.max().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -117,6 +117,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = values::reconcile, help_heading = ADVANCED)]
     reconcile: Reconcile,
 
+    #[command(flatten)]
+    audit: values::AuditFlag,
+
     /// Maximum number of connections
     ///
     /// Maximum number of open connections. At the maximum, a new connection replaces the oldest
@@ -272,6 +275,7 @@ async fn serve(arguments: &Arguments) -> Result<()> {
     let settings = Settings {
         options,
         reconcile: arguments.reconcile,
+        max_audit_cpu: arguments.audit.max_audit_cpu,
         drop_privileges: !arguments.keep_privileges,
         max_series: (arguments.by == Some(SeriesBy::Netns))
             .then_some(arguments.max_series as usize),

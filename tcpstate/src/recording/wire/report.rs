@@ -5,7 +5,7 @@ use tcpstate_common::abi;
 use super::{
     Malformed,
     histograms::Histograms,
-    table::{HookName, Nanos, Newer, Number, Scope, Wire, wire},
+    table::{Bound, HookName, Nanos, Newer, Number, Scope, Wire, wire},
 };
 use crate::report;
 
@@ -24,7 +24,7 @@ wire! {
         1 elapsed: Nanos,
         2 interval: Nanos,
         3 attached: Option<Attached>,
-        4 unreconciled: u64,
+        4 unreconciled: Bound,
         5 sees_all: bool,
         6 states: [Gauge; 10],
         7 moved: [Option<Flow>; 10],
@@ -42,6 +42,9 @@ wire! {
         19 families: Option<[FamilyRow; 2]>,
         20 close_reasons: Option<CloseReasons>,
         21 histograms: Option<Histograms>,
+        22 missed_elsewhere: Newer,
+        23 audits: Newer,
+        24 audited: Option<Nanos>,
     }
 
     NamespaceStart is report::NamespaceStart {

@@ -136,6 +136,22 @@ impl Wire<bool> for Newer {
     }
 }
 
+/// A number that may be unknown. The largest number stands for an unknown number, because older
+/// versions of tcpstate wrote and read a plain number here.
+#[derive(Encode, Decode)]
+#[cbor(transparent)]
+pub(super) struct Bound(#[n(0)] u64);
+
+impl Wire<Option<u64>> for Bound {
+    fn of(bound: &Option<u64>) -> Self {
+        Self(bound.unwrap_or(u64::MAX))
+    }
+
+    fn read(self) -> Result<Option<u64>, Malformed> {
+        Ok(Some(self.0).filter(|&bound| bound != u64::MAX))
+    }
+}
+
 /// A duration of up to 584 years, encoded in nanoseconds.
 #[derive(Encode, Decode)]
 #[cbor(transparent)]

@@ -21,15 +21,18 @@ impl Live {
         self.set_control()?;
         let at = Moment::now();
         self.wait_for_programs()?;
+        // The kernel's counters are read between the cut and the read of the active buffer. If the
+        // active buffer has not changed by then, the kernel's counters belong to the cut. The
+        // number of missed events is read before the kernel's counters, so that the effect of each
+        // missed event is in the kernel's counters.
+        let missed = self.missed()?;
+        let kernel = self.kernel_counters();
         let slots = self.slots()?;
-        let of_cpu = |cpu: &CpuSlots| {
-            let buffer = &cpu.buffers[inactive];
-            Counts::new(Flows::new(&buffer.states, &cpu.minis[inactive]), &buffer.transitions)
-        };
         self.buffers.resize_with(slots.len(), Default::default);
         for (buffers, cpus) in self.buffers.iter_mut().zip(&slots) {
-            buffers[inactive] = sum(cpus.iter().map(of_cpu));
+            buffers[inactive] = of_buffer(cpus, inactive);
         }
+        let is_still = self.is_unchanged(&slots);
         let families = self.buffers.iter().map(|buffers| sum(buffers.iter().cloned()));
         let families: Vec<_> = families.collect();
         let counts = sum(families.iter().cloned());
@@ -38,8 +41,7 @@ impl Live {
             None => None,
         };
         let histograms = self.drain_histograms(u32::from(inactive != 0))?;
-        let kernel = self.kernel_counters();
-        let (missed, losses, runs) = (self.missed()?, self.losses()?, self.runs()?);
+        let (losses, runs) = (self.losses()?, self.runs()?);
         let process_time = processor_time::of_process()?;
         // If families are not counted separately, the list has one element. For a list of one
         // element, the conversion returns `None`.
@@ -53,9 +55,23 @@ impl Live {
             losses,
             histograms,
             kernel,
+            is_still,
             runs,
             process_time,
         })
+    }
+
+    /// Returns whether no program has counted anything since the last cut.
+    pub(super) fn has_not_moved(&self) -> Result<bool, Error> {
+        Ok(self.is_unchanged(&self.slots()?))
+    }
+
+    /// Returns whether the active buffer of each CPU still has the numbers that it had when it was
+    /// last inactive.
+    fn is_unchanged(&self, slots: &[Vec<CpuSlots>]) -> bool {
+        let active = (self.control & CONTROL_BUFFER) as usize;
+        let mut buffers = self.buffers.iter().zip(slots);
+        buffers.all(|(buffers, cpus)| buffers[active] == of_buffer(cpus, active))
     }
 
     fn drain_histograms(&mut self, inactive: u32) -> Result<Option<Arc<Timed>>, Error> {
@@ -75,11 +91,17 @@ impl Live {
         Ok(names)
     }
 
-    /// Reads the kernel's counters. If the flag `--family` is set, the function returns no kernel
-    /// counters, because the kernel counters do not distinguish address families.
+    /// Reads the kernel's counters. If the flag `--family` is set, the function returns only the
+    /// counters of the counted address family.
     fn kernel_counters(&self) -> KernelCounters {
-        if self.probe.family.is_some() {
-            return KernelCounters::default();
+        if let Some(family) = self.probe.family {
+            // The counters of one namespace do not cover all counted namespaces.
+            let is_whole = self.namespaces.is_none();
+            return if is_whole {
+                KernelCounters::of_family(family)
+            } else {
+                KernelCounters::default()
+            };
         }
         let counts_births = self.probe.kernel.counts_time_wait_births();
         KernelCounters::read(counts_births, self.namespaces.is_none())
@@ -124,6 +146,21 @@ impl Live {
             elements.map(|cpus| Ok(cpus.map_err(map_error("read", "CPU_SLOTS"))?.to_vec()));
         values.collect()
     }
+}
+
+/// Returns the total of both buffers over all CPUs and families. The total is a cut only if no
+/// program counts meanwhile.
+pub(super) fn all(slots: &[Vec<CpuSlots>]) -> Counts {
+    sum(slots.iter().flat_map(|cpus| [of_buffer(cpus, 0), of_buffer(cpus, 1)]))
+}
+
+/// Returns the total of one buffer over all CPUs.
+fn of_buffer(cpus: &[CpuSlots], buffer: usize) -> Counts {
+    let of_cpu = |cpu: &CpuSlots| {
+        let counters = &cpu.buffers[buffer];
+        Counts::new(Flows::new(&counters.states, &cpu.minis[buffer]), &counters.transitions)
+    };
+    sum(cpus.iter().map(of_cpu))
 }
 
 fn sum(counts: impl Iterator<Item = Counts>) -> Counts {

@@ -1,10 +1,11 @@
 //! Reads the running kernel: makes consistent cuts by switching buffers, and scans the sockets.
 
 mod control;
+mod listing;
 mod processor_time;
 mod scan;
 
-use tcpstate_common::abi::CONTROL_SCAN;
+use tcpstate_common::abi::{CONTROL_SCAN, CpuSlots};
 
 use self::scan::{RunningScan, new_touched};
 use super::{
@@ -14,6 +15,15 @@ use crate::{
     probe::{Error, Options, Probe, Touched, map_error},
     report::{Limit, Losses, Minis, Missed, UnknownOwners},
 };
+
+/// What a glance at the counters shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Glance {
+    /// The number of events that were missed since the BPF programs were loaded.
+    pub missed: Missed,
+    /// Whether no event was counted since the last glance.
+    pub is_quiet: bool,
+}
 
 /// The source that reads the running kernel.
 pub struct Live {
@@ -46,6 +56,8 @@ pub struct Live {
     timer: Option<Timer>,
     /// The number of namespaces that the last scan could not find or enter.
     unentered: u64,
+    /// All counts at the last glance.
+    glanced: Counts,
     /// The reason why sockets that were opened before the start have no owners, if events are
     /// enabled.
     unknown_owners: Option<UnknownOwners>,
@@ -65,6 +77,7 @@ impl Live {
             namespaces: probe.rows.take().map(Namespaces::new),
             timer: probe.histograms.as_ref().map(|hook| Timer::new(hook.by, hook.is_filtered)),
             unentered: 0,
+            glanced: Counts::default(),
             probe,
             control: 0,
             events: 0,
@@ -96,7 +109,10 @@ impl Live {
     /// Returns the number of events that were missed since the BPF programs were loaded. The
     /// function makes no cut.
     pub fn missed(&self) -> Result<Missed, Error> {
-        let slots = self.slots()?;
+        self.missed_with(&self.slots()?)
+    }
+
+    fn missed_with(&self, slots: &[Vec<CpuSlots>]) -> Result<Missed, Error> {
         let slots = || slots.iter().flatten();
         let dropped = slots().map(|slots| slots.dropped);
         let dropped: u64 = dropped.filter(|_| !self.drops_in_silence).sum();
@@ -107,6 +123,15 @@ impl Live {
             unrecorded: slots().map(|slots| slots.unrecorded).sum(),
             unlisted: slots().map(|slots| slots.unlisted).sum(),
         })
+    }
+
+    /// Looks at the counters without a cut. A glance costs much less CPU time than a cut.
+    pub fn glance(&mut self) -> Result<Glance, Error> {
+        let slots = self.slots()?;
+        let counts = control::all(&slots);
+        let is_quiet = counts == self.glanced;
+        self.glanced = counts;
+        Ok(Glance { missed: self.missed_with(&slots)?, is_quiet })
     }
 
     /// Returns the reader of events, if events are enabled. The reader returns the events that

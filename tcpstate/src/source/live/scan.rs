@@ -1,9 +1,16 @@
 //! Scans the sockets: the BPF iterator visits each socket while the scan flag is set. A scan counts
 //! the sockets that were opened before the start, and corrects the effect of missed events.
 
-use std::{collections::BTreeMap, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+    time::Duration,
+};
 
-use tcpstate_common::abi::{CONTROL_EVENTS, CONTROL_SCAN, CpuSlots};
+use tcpstate_common::{
+    State,
+    abi::{CONTROL_EVENTS, CONTROL_SCAN, CpuSlots},
+};
 
 use super::{Live, processor_time::timed};
 use crate::{
@@ -129,7 +136,11 @@ impl Live {
             self.growth *= 2;
         }
         let zero = zero.expect("the scan began with it");
-        self.unentered = visited.refused + hidden(&zero, &end, &visited);
+        let hidden = hidden(&zero, &end, &visited);
+        self.unentered = visited.refused + hidden.len() as u64;
+        if self.namespaces.is_some() && self.unentered == 0 {
+            self.unentered = u64::from(has_hidden_orphans(&found.base, &zero, &end));
+        }
         Ok(Scan {
             zero,
             base: found.base,
@@ -141,6 +152,7 @@ impl Live {
             map_full: found.map_full,
             map_errors: found.map_errors,
             unentered: self.unentered,
+            hidden,
             cost,
         })
     }
@@ -220,15 +232,33 @@ impl ScanSums {
     }
 }
 
-/// Returns the number of network namespaces that existed during the whole scan, but that the scan
-/// could not visit.
-fn hidden(zero: &Reading, end: &Reading, visited: &Visited) -> u64 {
-    let (Some(zero), Some(end)) = (&zero.namespaces, &end.namespaces) else { return 0 };
+/// Returns the network namespaces that existed during the whole scan, but that the scan could not
+/// visit.
+fn hidden(zero: &Reading, end: &Reading, visited: &Visited) -> BTreeSet<Identity> {
+    let (Some(zero), Some(end)) = (&zero.namespaces, &end.namespaces) else {
+        return BTreeSet::new();
+    };
     let is_alive = |identity: &Identity| end.get(identity).is_some_and(|there| !there.is_gone);
     let hidden = zero
         .iter()
         .filter(|(identity, namespace)| is_alive(identity) && !visited.found(namespace.inode));
-    hidden.count() as u64
+    hidden.map(|(identity, _)| *identity).collect()
+}
+
+/// Returns whether the host has more orphans than the scan found. The other orphans then belong to
+/// a namespace that only they keep alive. Such a namespace has no row until one of its sockets
+/// changes its state.
+///
+/// The kernel has one number of orphans for the whole host. An orphan is a full socket in one of
+/// four states, but not every socket in these states is an orphan.
+fn has_hidden_orphans(base: &Population, zero: &Reading, end: &Reading) -> bool {
+    const STATES: [State; 4] = [State::FinWait1, State::FinWait2, State::Closing, State::LastAck];
+    let (Some(before), Some(after)) = (zero.kernel.orphans, end.kernel.orphans) else {
+        return false;
+    };
+    let in_scan = end.counts.flows.since(&zero.counts.flows);
+    let found = |state: State| base.full[state.number()] + in_scan.full(state).entered;
+    before.min(after) > STATES.into_iter().map(found).sum()
 }
 
 /// Calls `visit` in each network namespace, on a separate thread. Returns the visited namespaces

@@ -141,15 +141,22 @@ fn time_wait(all: &mut Metrics, snapshot: &Snapshot) {
 fn accuracy(all: &mut Metrics, snapshot: &Snapshot, exporter: &Exporter) {
     let help = "1 if every gauge is equal to the number of sockets in the kernel, 0 if a gauge may be wrong.";
     all.metric(Kind::Gauge, "tcpstate_exact", help).sample(&[], snapshot.is_exact());
-    let help = "Upper bound of the missed events that no scan has corrected. Each may make a gauge wrong by one.";
-    all.metric(Kind::Gauge, "tcpstate_unreconciled_events", help)
-        .sample(&[], snapshot.unreconciled);
+    let help = "Upper bound of the error of each gauge: missed events that no scan has corrected. No sample if the error is unknown.";
+    all.metric(Kind::Gauge, "tcpstate_unreconciled_events", help).known(&[], snapshot.unreconciled);
+    let help = "Comparisons of all gauges with the sockets in the kernel, without known losses.";
+    all.metric(Kind::Counter, "tcpstate_audits", help).sample(&[], snapshot.audits);
+    let help = "Time since the gauges were last compared with the sockets in the kernel.";
+    let age = snapshot.audited.unwrap_or(snapshot.elapsed);
+    all.metric(Kind::Gauge, "tcpstate_audit_age_seconds", help).sample(&[], age.as_secs_f64());
     let missed = &snapshot.missed;
     let help = "Events that the kernel did not deliver to the counting programs.";
     all.metric(Kind::Counter, "tcpstate_missed_events", help)
         .sample(&[("hook", "transitions")], missed.transitions)
         .sample(&[("hook", "time_wait")], missed.time_wait)
         .sample(&[("hook", "syn_recv")], missed.syn_recv);
+    let help = "Events of other network namespaces that the kernel did not deliver. They make no gauge wrong.";
+    all.metric(Kind::Counter, "tcpstate_missed_elsewhere", help)
+        .sample(&[], snapshot.missed_elsewhere);
     let help = "Scans of all sockets, without the first scan.";
     all.metric(Kind::Counter, "tcpstate_reconciles", help).sample(&[], snapshot.reconciles);
     let help = "Entries in the BPF maps.";
