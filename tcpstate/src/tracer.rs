@@ -85,7 +85,7 @@ impl Tracer {
         }
         self.aggregator.observe(&reading);
         if self.aggregator.audit_due(&reading, false) == Some(Way::List) {
-            self.list(&reading)?;
+            self.list(&reading, Duration::ZERO)?;
         }
         let mut snapshot = self.aggregator.snapshot(&reading);
         self.live.begin_interval();
@@ -103,7 +103,7 @@ impl Tracer {
         let reading = self.live.read()?;
         self.aggregator.observe(&reading);
         if reading.is_still && self.aggregator.is_unchecked(&reading) {
-            self.list(&reading)?;
+            self.list(&reading, Duration::ZERO)?;
         }
         Ok(self.aggregator.summary(&reading))
     }
@@ -174,10 +174,10 @@ impl Tracer {
         let glance = self.live.glance()?;
         let mut situation = self.situation(&glance.missed);
         if self.aggregator.wants_reading(&glance, Instant::now()) {
-            let reading = self.live.read()?;
+            let (reading, cost) = self.live.read_timed()?;
             self.aggregator.observe(&reading);
             match self.aggregator.audit_due(&reading, glance.is_quiet) {
-                Some(Way::List) => self.list(&reading)?,
+                Some(Way::List) => self.list(&reading, cost)?,
                 Some(Way::Scan) => self.audit_by_scan(policy)?,
                 None => {}
             }
@@ -197,7 +197,7 @@ impl Tracer {
         self.aggregator.observe(&reading);
         if self.aggregator.is_unchecked(&reading) {
             if reading.is_still {
-                self.list(&reading)?;
+                self.list(&reading, Duration::ZERO)?;
             } else {
                 self.audit_by_scan(policy)?;
             }
@@ -209,25 +209,26 @@ impl Tracer {
     }
 
     /// Compares the gauges with a list of the kernel's sockets, if no socket changes meanwhile.
-    /// `reading` is the last cut.
-    fn list(&mut self, reading: &Reading) -> Result<(), Error> {
-        let (listing, mut cost) = self.live.list(reading)?;
+    /// `reading` is the last cut. `spent` is the CPU time of the cut, if the cut was made for the
+    /// audit.
+    fn list(&mut self, reading: &Reading, spent: Duration) -> Result<(), Error> {
+        let (listing, cost) = self.live.list(reading)?;
+        let mut cost = spent + cost;
         let Some(listing) = listing else {
             self.aggregator.audited(reading, None, cost);
             return Ok(());
         };
         let errors = self.aggregator.largest_difference(reading, &listing);
+        let mut has_moved = false;
         if errors > 0 {
-            // A program may count an event of the last moment only now. The event would look like
-            // an error.
-            let (has_moved, more) = self.live.has_moved_since(reading)?;
+            // A program that counts an event while the list is read is only in another cut. Such an
+            // event is not an error.
+            let (later, more) = self.live.read_timed()?;
+            has_moved = later.counts != reading.counts;
             cost += more;
-            if has_moved {
-                self.aggregator.audited(reading, None, cost);
-                return Ok(());
-            }
         }
-        self.aggregator.audited(reading, Some((errors, &listing)), cost);
+        let result = (!has_moved).then_some((errors, &listing));
+        self.aggregator.audited(reading, result, cost);
         Ok(())
     }
 

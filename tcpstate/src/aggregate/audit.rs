@@ -97,12 +97,11 @@ struct Price {
 
 impl Price {
     /// Predicts the cost for another number of sockets. A part of the cost does not depend on the
-    /// number of sockets, so the prediction is never below the last cost for fewer sockets.
+    /// number of sockets.
     fn predicted(self, sockets: u64) -> Duration {
-        /// The number of sockets that cost about as much as a walk over empty tables.
-        const EMPTY: u64 = 4096;
-        let ratio = (sockets + EMPTY) as f64 / (self.sockets + EMPTY) as f64;
-        self.cost.mul_f64(ratio.max(1.0))
+        /// The number of sockets that cost as much as a walk over empty tables.
+        const EMPTY: u64 = 400;
+        self.cost.mul_f64((sockets + EMPTY) as f64 / (self.sockets + EMPTY) as f64)
     }
 }
 
@@ -161,7 +160,7 @@ impl Audits {
     /// Returns whether a gauge that has just come to rest is compared with the kernel's sockets
     /// soon, and until then must not be called exact.
     pub(super) fn is_pending(&self, sockets: u64) -> bool {
-        self.are_on() && self.list.predicted(sockets) <= CHEAP
+        self.are_on() && !self.list_failed && self.list.predicted(sockets) <= CHEAP
     }
 
     /// Notes a list, and whether the list was useful.

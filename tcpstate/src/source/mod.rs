@@ -147,7 +147,7 @@ pub struct Scan {
     pub unentered: u64,
     /// The namespaces with sockets that the iterator could not visit.
     pub hidden: BTreeSet<Identity>,
-    /// The CPU time that the walk over the sockets used.
+    /// The CPU time that the scan used. If the scan was made step by step, only that of the walk.
     pub cost: Duration,
 }
 

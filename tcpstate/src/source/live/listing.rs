@@ -30,13 +30,6 @@ impl Live {
         })
     }
 
-    /// Makes another cut, and returns whether a socket changed its state since the cut of
-    /// `reading`. A program that counts an event while `list` returns is only in this second cut.
-    /// Also returns the CPU time of the cut.
-    pub fn has_moved_since(&mut self, reading: &Reading) -> Result<(bool, Duration), Error> {
-        timed(|| Ok(self.read()?.counts != reading.counts))
-    }
-
     fn list_by_sock_diag(&self) -> Option<Listing> {
         let of_family = |family| {
             let filter = Filter { family: Some(family), ..Filter::default() };

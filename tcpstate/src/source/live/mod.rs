@@ -5,6 +5,8 @@ mod listing;
 mod processor_time;
 mod scan;
 
+use std::time::Duration;
+
 use tcpstate_common::abi::{CONTROL_SCAN, CpuSlots};
 
 use self::scan::{RunningScan, new_touched};
@@ -202,6 +204,11 @@ impl Live {
             orphans.run()?;
         }
         self.flip(self.control & CONTROL_SCAN)
+    }
+
+    /// Makes a consistent cut, and also returns the CPU time of the cut.
+    pub fn read_timed(&mut self) -> Result<(Reading, Duration), Error> {
+        processor_time::timed(|| self.read())
     }
 
     /// Replaces the provider of one kind of mini sockets. After this call, the caller must make a

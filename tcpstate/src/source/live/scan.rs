@@ -159,11 +159,16 @@ impl Live {
 
     /// Makes a complete scan.
     pub fn scan(&mut self) -> Result<Scan, Error> {
-        self.begin_scan()?;
-        thread::sleep(SETTLE);
-        self.walk()?;
-        thread::sleep(SETTLE);
-        self.end_scan()
+        let (scan, here) = timed(|| {
+            self.begin_scan()?;
+            thread::sleep(SETTLE);
+            self.walk()?;
+            thread::sleep(SETTLE);
+            self.end_scan()
+        })?;
+        // The walk over several namespaces uses another thread.
+        let walk = if self.namespaces.is_some() { scan.cost } else { Duration::ZERO };
+        Ok(Scan { cost: here + walk, ..scan })
     }
 
     /// Returns how many sockets fit in the next scan's map, and the CPU time that was used to find
