@@ -212,6 +212,11 @@ impl Tracer {
     /// `reading` is the last cut. `spent` is the CPU time of the cut, if the cut was made for the
     /// audit.
     fn list(&mut self, reading: &Reading, spent: Duration) -> Result<(), Error> {
+        // The iterator would give the free entries of the table to namespaces without a row, and
+        // only the result of a scan makes rows of these entries.
+        if self.aggregator.unlisted(reading.missed) > 0 {
+            return Ok(());
+        }
         let (listing, cost) = self.live.list(reading)?;
         let mut cost = spent + cost;
         let Some(listing) = listing else {
