@@ -1,5 +1,5 @@
-//! `cargo xtask bench`, section `scans`: the cost of a scan and the cost of a snapshot. A scan runs
-//! at the start, and after the kernel has reported missed events.
+//! `cargo xtask bench`, section `scans`: the cost of a scan, of an audit and of a snapshot. A scan
+//! runs at the start, after missed events, and as an audit under traffic.
 
 use tcpstate::tracer::Tracer;
 use tcpstate_tests::{
@@ -29,6 +29,13 @@ fn main() {
             }
             let scan = Cost::of_each(1, || tracer.reconcile().expect("a scan can be made"));
             rows.add_cost("a scan", scan);
+            let live = tracer.live();
+            let audit = Cost::of_each(1, || {
+                let reading = live.read().expect("a cut can be made");
+                let (listing, _) = live.list(&reading).expect("sockets can be listed");
+                assert!(listing.is_some(), "no socket changes its state");
+            });
+            rows.add_cost("an audit", audit);
             let snapshot = Cost::of_each(SNAPSHOTS, || {
                 tracer.snapshot().expect("a snapshot can be taken");
             });

@@ -205,13 +205,14 @@ pub(super) const BENCHMARKS: [Benchmark; 8] = [
         name: "scans",
         sections: &[Section {
             id: "scans",
-            title: "Cost of a scan",
+            title: "Cost of a scan and of an audit",
             at: "sockets",
             base: "`ss -tan | awk`",
-            text: "tcpstate makes one scan at its start. tcpstate makes a later scan only if the \
-                   kernel reports a missed event, or if the kernel's own sums differ from the \
-                   gauges. The wall time of a scan includes pauses of 100 ms. A snapshot is a \
-                   reading without a scan.",
+            text: "tcpstate makes one scan at its start. Later scans correct missed events, or \
+                   audit the gauges under traffic. An audit of sockets at rest is a cut and a list \
+                   of all sockets by sock_diag. The next audit waits 1,000 times the CPU time of \
+                   the last audit, so audits use 0.1 % of one CPU. The wall time of a scan \
+                   includes pauses of 100 ms. A snapshot is a reading without a scan.",
             plot: Some(Plot { figure: "CPU ms", is_logarithmic: true }),
         }],
     },
