@@ -4,9 +4,12 @@ use aya_ebpf::{
     btf_maps::{PerCpuArray, RingBuf},
     macros::btf_map,
 };
-use tcpstate_common::abi::{CONTROL_EVENTS, EventLosses, EventRecord};
+use tcpstate_common::abi::{CONTROL_BUFFER, CONTROL_EVENTS, EventLosses, EventRecord};
 
-use crate::{atomic::add_one_atomically, config};
+use crate::{
+    atomic::{add_one, add_one_atomically},
+    config,
+};
 
 /// Flag that submits a record to the ring without waking the reader.
 const BPF_RB_NO_WAKEUP: u64 = 1;
@@ -19,8 +22,8 @@ const BPF_RB_NO_WAKEUP: u64 = 1;
 #[btf_map]
 static EVENTS: RingBuf<EventRecord, 4096> = RingBuf::new();
 
-/// Counts of events that did not fit in the ring, and of sockets that did not fit in the table of
-/// sockets.
+/// Counts of events that did not fit in the ring, of sockets that did not fit in the table of
+/// sockets, and of events that the tracking program handled.
 #[btf_map]
 static EVENT_LOSSES: PerCpuArray<EventLosses, 1> = PerCpuArray::new();
 
@@ -66,5 +69,25 @@ pub(crate) fn count(loss: Loss) {
             Loss::Request => &raw mut (*losses).syn_recv,
             Loss::Untracked => &raw mut (*losses).untracked,
         });
+    }
+}
+
+/// Counts an event of a full socket that the tracking program handles, if events are written to the
+/// ring now. User space subtracts this count from the number of counted events. The difference is
+/// the number of events that the tracking program missed.
+///
+/// The tracking program decides by the same control word whether to write the event. An event that
+/// is written, rejected by the filter or dropped is therefore always counted here.
+#[inline(always)]
+pub(crate) fn count_tracked(control: u32, flags: u32) {
+    if control & CONTROL_EVENTS == 0 {
+        return;
+    }
+    let Some(losses) = EVENT_LOSSES.get_ptr_mut(0) else { return };
+    // SAFETY: `losses` points to this CPU's map element, which stays valid while the program runs.
+    // The index is 0 or 1. Only the tracking program adds to this counter.
+    unsafe {
+        let tracked = (&raw mut (*losses).tracked).cast::<u64>();
+        add_one(tracked.add((control & CONTROL_BUFFER) as usize), flags);
     }
 }

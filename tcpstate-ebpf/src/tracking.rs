@@ -26,7 +26,7 @@ use crate::{
     event_filter::{self, Verdict},
     events::{self, Transition},
     kernel::now,
-    maps,
+    maps, ring,
     sock::{Access, Probed, Sock, Typed},
     socket_table,
 };
@@ -59,6 +59,11 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     if !sock.is_counted() || (flags & FLAG_DROP_TRACKED != 0 && is_dropped()) {
         return;
     }
+    // One read of the control word decides about the count, the line and the duration.
+    let control = config::control();
+    if has_events {
+        ring::count_tracked(control, flags);
+    }
     // The function `facts` must see the close of every socket, even if the socket does not match
     // the filter. If `facts` missed a close, the next socket at the address could be mistaken for
     // the closed socket.
@@ -73,13 +78,10 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     }
     let (now, remote_port) = (now(), sock.remote_port());
     let observed = socket_table::observe(sock, from, to, now, remote_port);
-    let control = config::control();
     let transition = Transition { sock, from, to, now, remote_port };
     if has_histograms && from != to && !is_birth(from, to) {
         durations::add(transition, &observed, verdict == Verdict::Now, control);
     }
-    // The last condition is the value of `ring::is_open()`, without another read of the control
-    // word.
     if has_events
         && verdict == Verdict::Now
         && event_filter::of_state(&observed.owner, observed.duration)

@@ -1,5 +1,5 @@
-//! The event records of `trace --events`, and the counts of lost events and of sockets whose state
-//! was not stored.
+//! The event records of `trace --events`, and the counts from which user space computes the number
+//! of lost events.
 
 use super::COMM_BYTES;
 
@@ -121,7 +121,8 @@ pub struct EventMemory {
     pub since: u64,
 }
 
-/// Counts of events that one CPU did not write, and of sockets whose state it did not store.
+/// Counts of events that one CPU did not write, of sockets whose state it did not store, and of
+/// events that its tracking program handled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct EventLosses {
@@ -135,6 +136,10 @@ pub struct EventLosses {
     pub time_wait: u64,
     /// Number of births and ends of request sockets that did not fit in the ring.
     pub syn_recv: u64,
+    /// Number of events of full sockets that the tracking program handled while
+    /// [`CONTROL_EVENTS`](super::CONTROL_EVENTS) was set, before any filter. The bit
+    /// [`CONTROL_BUFFER`](super::CONTROL_BUFFER) of the control word of the event is the index.
+    pub tracked: [u64; 2],
 }
 
 // SAFETY: `EventRecord` is a `repr(C)` struct of integers without padding, so every bit pattern is
