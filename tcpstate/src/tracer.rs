@@ -16,6 +16,9 @@ use crate::{
 /// The tracer keeps this interval even if no snapshots are requested.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(10);
 
+/// The minimum time between two cuts that only look for events without a line.
+const LOSS_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Counts the sockets of one network namespace, or of all network namespaces, until the tracer is
 /// dropped.
 ///
@@ -30,6 +33,8 @@ pub struct Tracer {
     reported: Vec<Limit>,
     /// The time when entries of namespaces were last removed.
     last_removal: Instant,
+    /// The time of the last cut that only looked for events without a line.
+    last_loss_cut: Instant,
 }
 
 impl Tracer {
@@ -47,6 +52,7 @@ impl Tracer {
             started: first.end.at.wall,
             reported: live.limits(),
             last_removal: first.end.at.monotonic,
+            last_loss_cut: first.end.at.monotonic,
             live,
         })
     }
@@ -139,8 +145,17 @@ impl Tracer {
         self.live.look_for_late_events()
     }
 
-    /// Returns the number of events lost since the BPF programs were loaded, if events are enabled.
-    pub fn losses(&self) -> Result<Option<Losses>, Error> {
+    /// If events are enabled, returns the number of events that have no line. The number contains
+    /// the events that were dropped until now, and the events that were missed before the last cut.
+    ///
+    /// If the kernel skipped the tracking program since the last cut, the function first makes a
+    /// cut, but at most one cut every five seconds. Only a cut shows whether the skipped runs
+    /// belong to the counted sockets.
+    pub fn losses(&mut self) -> Result<Option<Losses>, Error> {
+        if self.last_loss_cut.elapsed() >= LOSS_INTERVAL && self.live.may_have_missed_events()? {
+            self.live.read()?;
+            self.last_loss_cut = Instant::now();
+        }
         self.live.losses()
     }
 

@@ -267,6 +267,30 @@ fn sysctl_path(name: &str) -> PathBuf {
     PathBuf::from("/proc/sys").join(name.replace('.', "/"))
 }
 
+/// Makes the kernel distribute the packets of this namespace's loopback device over all CPUs (RPS).
+/// The packets then arrive in soft interrupts, which often interrupt a BPF program. The kernel
+/// skips the runs of that program in these soft interrupts. Returns false if the kernel has no RPS.
+///
+/// # Panics
+/// Panics if the caller is not root.
+#[must_use]
+pub fn spread_loopback() -> bool {
+    let cpus = thread::available_parallelism().map_or(1, |cpus| cpus.get().min(32));
+    let mask = format!("{:x}", (1_u64 << cpus) - 1);
+    let nothing = None::<&str>;
+    // A mount of sysfs shows the devices of the namespace of the thread that mounted it.
+    let spread = || {
+        unshare(CloneFlags::CLONE_NEWNS).expect("root may have mounts of its own");
+        mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)
+            .expect("one's own mounts can be made private");
+        mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), nothing)
+            .expect("root may mount sysfs");
+        fs::write("/sys/class/net/lo/queues/rx-0/rps_cpus", &mask).is_ok()
+    };
+    let result = thread::scope(|scope| scope.spawn(spread).join());
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 /// Adds an address to the loopback device of this namespace.
 ///
 /// # Panics

@@ -143,6 +143,18 @@ impl Traced {
         audit.uncounted(&self.tracer).unsigned_abs()
     }
 
+    /// Returns the numbers of lost events: the events without a line, the events that a program
+    /// missed, and the events that only the audit finds. If two calls return equal values, no event
+    /// was lost between the calls. Events must be enabled.
+    ///
+    /// # Panics
+    /// Panics if the snapshot cannot be taken, or if this tracer has no audit.
+    pub fn lost(&mut self) -> (u64, u64, u64) {
+        let snapshot = self.snapshot();
+        let losses = snapshot.losses.expect("events are asked for");
+        (losses.lines(), snapshot.missed.total(), self.uncounted())
+    }
+
     /// Takes a snapshot.
     ///
     /// # Panics

@@ -99,8 +99,15 @@ fn parse_buffer(text: &str) -> Result<u32, &'static str> {
 }
 
 /// Warns on stderr about lost events during the run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct LossWarner {
+    dropped: Warning,
+    missed: Warning,
+}
+
+/// The state of the warnings about one cause of losses.
+#[derive(Debug, Default)]
+struct Warning {
     /// The number of lost events that need no further warning: lost before the run, or already
     /// reported.
     reported: u64,
@@ -110,27 +117,77 @@ pub(super) struct LossWarner {
 impl LossWarner {
     /// Creates a warner that ignores the events lost before the run.
     pub(super) fn since(losses: Option<Losses>) -> Self {
-        Self { reported: losses.unwrap_or_default().lines(), has_helped: false }
+        let losses = losses.unwrap_or_default();
+        let since = |reported| Warning { reported, has_helped: false };
+        Self { dropped: since(losses.dropped_lines()), missed: since(losses.missed) }
     }
 
-    /// Reports the number of events lost since the last call of this function. Only the first
-    /// warning has a help line.
+    /// Reports the number of events lost since the last call of this function.
     pub(super) fn warn(&mut self, losses: Option<Losses>) {
-        let lost = losses.unwrap_or_default().lines() - self.reported;
+        for line in self.lines(losses.unwrap_or_default()) {
+            eprintln!("{line}");
+        }
+    }
+
+    /// Returns the lines about the events lost since the last call of this function. The help fits
+    /// the cause: a reader that is too slow fills the buffer, but does not make the kernel skip a
+    /// program.
+    fn lines(&mut self, losses: Losses) -> Vec<String> {
+        let mut lines = self.dropped.lines(
+            losses.dropped_lines(),
+            "were lost",
+            "read stdout faster, or increase --max-event-buffer",
+        );
+        lines.extend(self.missed.lines(
+            losses.missed,
+            "have no line, because the kernel skipped a program",
+            "select fewer events, for example with --local-port; a larger buffer does not help",
+        ));
+        lines
+    }
+}
+
+impl Warning {
+    /// Returns a line about the lost events that were not reported yet. Only the first line has a
+    /// help line.
+    fn lines(&mut self, total: u64, event: &str, help: &str) -> Vec<String> {
+        let lost = total.saturating_sub(self.reported);
         if lost == 0 {
-            return;
+            return Vec::new();
         }
-        self.reported += lost;
-        eprintln!("tcpstate: {lost} events were lost; the counts are not affected");
+        self.reported = total;
+        let mut lines =
+            vec![format!("tcpstate: {lost} events {event}; the counts are not affected")];
         if !std::mem::replace(&mut self.has_helped, true) {
-            eprintln!("help: read stdout faster, or increase --max-event-buffer");
+            lines.push(format!("help: {help}"));
         }
+        lines
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_warning_names_the_cause_and_helps_once() {
+        let mut warner = LossWarner::since(Some(Losses { dropped: 5, ..Losses::default() }));
+        let mut lines = |dropped, missed, time_wait| {
+            let losses = Losses { dropped, missed, time_wait, ..Losses::default() };
+            warner.lines(losses)
+        };
+        assert_eq!(lines(5, 0, 0), [""; 0]);
+        let missed = lines(5, 2, 0);
+        assert_eq!(missed.len(), 2);
+        assert!(missed[0].starts_with("tcpstate: 2 events have no line"), "{missed:?}");
+        assert!(!missed[1].contains("stdout"), "{missed:?}");
+        let dropped = lines(9, 2, 3);
+        assert_eq!(dropped[0], "tcpstate: 7 events were lost; the counts are not affected");
+        assert!(dropped[1].starts_with("help: read stdout faster"), "{dropped:?}");
+        assert_eq!(lines(9, 1, 3), [""; 0], "fewer missed events than before");
+        let again = lines(10, 3, 3);
+        assert_eq!(again.len(), 2, "no help lines: {again:?}");
+    }
 
     #[test]
     fn a_buffer_is_a_power_of_two_of_a_page_or_more() {

@@ -186,9 +186,10 @@ impl Probe {
         self.providers.of(minis).missed.total(|program| self.misses_of(program))
     }
 
-    /// Returns how often the kernel has skipped the program that records events.
-    pub(crate) fn missed_events(&self, events: &EventHook) -> Result<u64, Error> {
-        self.misses_of(events.program)
+    /// Returns how often the kernel has skipped the program that records events, for the sockets of
+    /// the whole host. Returns 0 if events are disabled.
+    pub fn missed_events(&self) -> Result<u64, Error> {
+        self.events.as_ref().map_or(Ok(0), |events| self.misses_of(events.program))
     }
 
     /// Returns how often the kernel has skipped the program that measures durations.

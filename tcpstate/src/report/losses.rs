@@ -59,13 +59,15 @@ impl Missed {
     }
 }
 
-/// The numbers of events that were not recorded since the programs were loaded.
+/// The numbers of events of the counted scope that have no line, since the programs were loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
     /// The number of transitions that were dropped because the ring buffer was full.
     pub dropped: u64,
-    /// The number of transitions, in any namespace, that the BPF program did not observe. The
-    /// kernel skipped the program because the program was already running on the CPU.
+    /// The number of transitions that the matrix contains and that the program that writes lines
+    /// did not observe. Usually the kernel skipped this program because the program was already
+    /// running on the CPU. In old recordings, the number contains the skipped runs for the sockets
+    /// of all namespaces.
     pub missed: u64,
     /// The number of events of sockets that did not fit in the table of sockets. If a socket did
     /// not fit in the table, the next event of the socket has no duration and no owner.
@@ -77,27 +79,36 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// Returns the number of transitions for which no event was recorded.
+    /// Returns the number of transitions that have no line.
     #[must_use]
     pub fn events(&self) -> u64 {
         self.dropped + self.missed
     }
 
-    /// Returns the number of missing events of full sockets and mini sockets.
+    /// Returns the number of events of full sockets and mini sockets that have no line.
     #[must_use]
     pub fn lines(&self) -> u64 {
-        self.events() + self.time_wait + self.syn_recv
+        self.missed + self.dropped_lines()
     }
 
-    /// Returns how much each count has grown since the earlier counts.
+    /// Returns the number of events of full sockets and mini sockets that were dropped because the
+    /// ring buffer was full.
+    #[must_use]
+    pub fn dropped_lines(&self) -> u64 {
+        self.dropped + self.time_wait + self.syn_recv
+    }
+
+    /// Returns how much each count has grown since the earlier counts. The number of missed events
+    /// can decrease: at a cut, an event in progress may count as missed until the next cut. If a
+    /// count decreases, its difference is 0.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
-            dropped: self.dropped - earlier.dropped,
-            missed: self.missed - earlier.missed,
-            untracked: self.untracked - earlier.untracked,
-            time_wait: self.time_wait - earlier.time_wait,
-            syn_recv: self.syn_recv - earlier.syn_recv,
+            dropped: self.dropped.saturating_sub(earlier.dropped),
+            missed: self.missed.saturating_sub(earlier.missed),
+            untracked: self.untracked.saturating_sub(earlier.untracked),
+            time_wait: self.time_wait.saturating_sub(earlier.time_wait),
+            syn_recv: self.syn_recv.saturating_sub(earlier.syn_recv),
         }
     }
 }

@@ -76,7 +76,7 @@ pub struct Reading {
     pub namespaces: Option<BTreeMap<Identity, Namespace>>,
     /// At most this number of events were missed before the cut.
     pub missed: Missed,
-    /// If events are enabled, the number of events that were not recorded before the cut.
+    /// If events are enabled, the number of events before the cut that have no line.
     pub losses: Option<Losses>,
     /// If durations are enabled, the totals of the durations that ended before the cut.
     pub histograms: Option<Arc<Timed>>,

@@ -50,24 +50,16 @@ fn with_events() -> (Traced, Events) {
     (traced, events)
 }
 
-/// Returns the counts of lost events. If two calls return equal values, the kernel withheld no
-/// event from the programs between the calls.
-fn lost(traced: &mut Traced) -> (u64, u64, u64) {
-    let losses = traced.tracer.losses().expect("the counters can be read");
-    let snapshot = traced.snapshot();
-    (losses.expect("events are asked for").lines(), snapshot.missed.total(), traced.uncounted())
-}
-
 #[test]
 fn endings_on_scripted_paths_have_the_expected_reasons() {
     let _namespace = Namespace::enter();
     let (mut traced, mut events) = with_events();
     for &(name, causes) in ENDS {
         let path = paths::ALL.iter().find(|path| path.name == name).expect("it is there");
-        let before = lost(&mut traced);
+        let before = traced.lost();
         path.run(&mut |_: &str| {});
         let lines = events.take(usize::MAX);
-        if lost(&mut traced) != before {
+        if traced.lost() != before {
             println!("{name}: the kernel kept events from the programs");
             continue;
         }
@@ -109,7 +101,7 @@ fn endings_by_timeout_abort_and_late_data_are_reported() {
     let _namespace = Namespace::enter();
     let (mut traced, mut events) = with_events();
     for attempt in 1..=ATTEMPTS {
-        let before = lost(&mut traced);
+        let before = traced.lost();
         let timed_out = last_line(&mut events, |client, server| {
             client.set_tcp_user_timeout(Some(Duration::from_millis(1))).expect("sockets have one");
             deafen([&server]);
@@ -128,7 +120,7 @@ fn endings_by_timeout_abort_and_late_data_are_reported() {
             server.send(b"late").expect("it does not know yet");
             await_error(&server, libc::EPIPE);
         });
-        if lost(&mut traced) != before {
+        if traced.lost() != before {
             println!("attempt {attempt}: the kernel kept events from the programs");
             continue;
         }

@@ -263,11 +263,13 @@ fn events_filter_keeps_exactly_the_matching_lines() {
             .collect();
         let uncounted = whole.uncounted();
         perform(serves, asks);
-        let lost = |tracer: &Tracer| {
-            tracer.losses().expect("they can be read").expect("events are asked for").events()
+        let lost = |tracer: &mut Tracer| {
+            let snapshot = tracer.snapshot().expect("a snapshot can be taken");
+            let losses = snapshot.losses.expect("events are asked for");
+            losses.events() + snapshot.missed.transitions
         };
-        let losses =
-            lost(&whole.tracer) + filtered.iter().map(|(tracer, _)| lost(tracer)).sum::<u64>();
+        let losses = lost(&mut whole.tracer)
+            + filtered.iter_mut().map(|(tracer, _)| lost(tracer)).sum::<u64>();
         if losses > 0 || whole.uncounted() != uncounted {
             println!("attempt {attempt}: the kernel kept events from the programs");
             continue;
@@ -407,7 +409,7 @@ fn hist_filter_keeps_exactly_the_matching_durations() {
             .collect();
         let uncounted = whole.uncounted();
         perform(serves, asks);
-        let losses = whole.tracer.losses().expect("they can be read").expect("there are events");
+        let (losses, whole_missed, _) = whole.lost();
         let histograms: Vec<Histograms> = filtered
             .iter_mut()
             .map(|tracer| {
@@ -416,7 +418,7 @@ fn hist_filter_keeps_exactly_the_matching_durations() {
             })
             .collect();
         let missed = histograms.iter().map(|histograms| histograms.untimed.missed).sum::<u64>();
-        if losses.events() + missed > 0 || whole.uncounted() != uncounted {
+        if losses + whole_missed + missed > 0 || whole.uncounted() != uncounted {
             println!("attempt {attempt}: the kernel kept events from the programs");
             continue;
         }

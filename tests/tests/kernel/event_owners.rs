@@ -41,13 +41,6 @@ fn traced(netns: Netns, acceptors: Option<Acceptors>) -> Option<(Traced, Events)
     }
 }
 
-/// Returns two numbers: the lost events that tcpstate reports, and the lost events that only the
-/// audit finds.
-fn losses(traced: &mut Traced) -> (u64, u64) {
-    let losses = traced.tracer.losses().expect("they can be read").expect("events are asked for");
-    (losses.events(), traced.uncounted())
-}
-
 /// Accepts one connection, answers one byte, and closes when the peer closes.
 fn serve(listener: &Socket) {
     let mut server = TcpStream::from(listener.accept().expect("a connection comes").0);
@@ -73,7 +66,7 @@ fn ask(to: &socket2::SockAddr) {
 /// traffic's sockets.
 fn assert_owned(traced: &mut Traced, events: &mut Events, netns: u64, cgroup: Option<&Cgroup>) {
     for attempt in 1..=ATTEMPTS {
-        let before = losses(traced);
+        let before = traced.lost();
         let listener = Listener::open(Family::V4);
         let acceptor = Costume { name: "acceptor", uid: 1234, cgroup: None };
         let mut acceptor = Actor::start(acceptor, || serve(listener.socket()));
@@ -96,7 +89,7 @@ fn assert_owned(traced: &mut Traced, events: &mut Events, netns: u64, cgroup: Op
         let is_here =
             |event: &&Event| event.hook == Hook::Transitions && u64::from(event.netns) == netns;
         let lines: Vec<_> = lines.iter().filter(is_here).collect();
-        if losses(traced) != before {
+        if traced.lost() != before {
             println!("attempt {attempt}: the kernel kept events from the programs");
             continue;
         }
@@ -204,7 +197,7 @@ fn events_of_older_sockets_name_the_process_that_has_them_open() {
     });
     drop(server);
     let (mut traced, mut events) = traced(Netns::Own, None).expect("some way is always there");
-    let before = losses(&mut traced);
+    let before = traced.lost();
     shutdown([&client]);
     let pid = holder.pid();
     holder.cue();
@@ -212,7 +205,7 @@ fn events_of_older_sockets_name_the_process_that_has_them_open() {
     wait::grace_period();
     let mut lines = events.take(usize::MAX);
     lines.retain(|event| event.hook == Hook::Transitions);
-    if losses(&mut traced) != before {
+    if traced.lost() != before {
         println!("skipped: the kernel kept events from the programs");
         return;
     }
@@ -278,7 +271,7 @@ fn events_of_two_busy_processes_never_name_the_peer() {
         });
         lines.extend(events.take(usize::MAX));
         lines.retain(|event| event.hook == Hook::Transitions);
-        let lost = losses(&mut traced).0;
+        let lost = traced.lost().0;
         let mut owned = [0_usize; 2];
         let mut of_end = [0_usize; 2];
         for event in &lines {

@@ -20,6 +20,7 @@ mod count;
 mod doctor;
 mod errors;
 mod event_filters;
+mod event_losses;
 mod event_owners;
 mod events;
 mod gauges;

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use tcpstate_common::abi::{CONTROL_BUFFER, CpuSlots};
+use tcpstate_common::abi::{CONTROL_BUFFER, CONTROL_EVENTS, CpuSlots};
 
-use super::{Live, processor_time};
+use super::{Live, losses::Cut, processor_time};
 use crate::{
     probe::{Error, map_error, namespaces::Names},
+    report::Losses,
     source::{Counts, Flows, KernelCounters, Moment, ProgramRuns, Reading, Timed},
 };
 
@@ -17,6 +18,7 @@ impl Live {
     pub(super) fn flip(&mut self, scan_flag: u32) -> Result<Reading, Error> {
         let names = self.mark_gone_namespaces()?;
         let inactive = (self.control & CONTROL_BUFFER) as usize;
+        let is_recording = self.control & CONTROL_EVENTS != 0;
         self.control = (!self.control & CONTROL_BUFFER) | scan_flag | self.events;
         self.set_control()?;
         let at = Moment::now();
@@ -41,7 +43,8 @@ impl Live {
             None => None,
         };
         let histograms = self.drain_histograms(u32::from(inactive != 0))?;
-        let (losses, runs) = (self.losses()?, self.runs()?);
+        let losses = self.losses_at_cut(is_recording, inactive, counts.total())?;
+        let runs = self.runs()?;
         let process_time = processor_time::of_process()?;
         // If families are not counted separately, the list has one element. For a list of one
         // element, the conversion returns `None`.
@@ -72,6 +75,20 @@ impl Live {
         let active = (self.control & CONTROL_BUFFER) as usize;
         let mut buffers = self.buffers.iter().zip(slots);
         buffers.all(|(buffers, cpus)| buffers[active] == of_buffer(cpus, active))
+    }
+
+    /// Returns the number of events without a line, if events are enabled. The parameters are
+    /// fields of [`Cut`].
+    fn losses_at_cut(
+        &mut self,
+        is_recording: bool,
+        inactive: usize,
+        total: u64,
+    ) -> Result<Option<Losses>, Error> {
+        let Some(of_cpus) = self.event_losses()? else { return Ok(None) };
+        let skipped = self.probe.missed_events()?;
+        self.coverage.add(Cut { is_recording, inactive, total, of_cpus: &of_cpus, skipped });
+        Ok(Some(self.coverage.losses(&of_cpus)))
     }
 
     fn drain_histograms(&mut self, inactive: u32) -> Result<Option<Arc<Timed>>, Error> {

@@ -2,14 +2,18 @@
 
 mod control;
 mod listing;
+mod losses;
 mod processor_time;
 mod scan;
 
 use std::time::Duration;
 
-use tcpstate_common::abi::{CONTROL_SCAN, CpuSlots};
+use tcpstate_common::abi::{CONTROL_SCAN, CpuSlots, EventLosses};
 
-use self::scan::{RunningScan, new_touched};
+use self::{
+    losses::Coverage,
+    scan::{RunningScan, new_touched},
+};
 use super::{
     Counts, Events, Identity, Reading, histograms::Timer, namespaces::Namespaces, owner_hints,
 };
@@ -35,6 +39,8 @@ pub struct Live {
     /// The value is [`CONTROL_EVENTS`] if events are enabled and the first scan has ended. The
     /// value is 0 if events are disabled or the first scan has not ended.
     events: u32,
+    /// The counts from which the number of events without a line is computed.
+    coverage: Coverage,
     /// A copy of each of the two counter buffers, made when the buffer last became inactive. If
     /// families are counted separately, the list has one element for each family.
     buffers: Vec<[Counts; 2]>,
@@ -83,6 +89,7 @@ impl Live {
             probe,
             control: 0,
             events: 0,
+            coverage: Coverage::default(),
             buffers: Vec::new(),
             stand_in: new_touched(1)?,
             scan: None,
@@ -157,17 +164,24 @@ impl Live {
         }
     }
 
-    /// If events are enabled, returns the number of events that were not recorded so far.
+    /// Returns the number of events that have no line, if events are enabled. The number contains
+    /// the events that were dropped until now, and the events that were missed before the last cut.
     pub fn losses(&self) -> Result<Option<Losses>, Error> {
+        let of_cpus = self.event_losses()?;
+        Ok(of_cpus.map(|of_cpus| self.coverage.losses(&of_cpus)))
+    }
+
+    /// Returns whether a cut may find events without a line that [`losses`](Self::losses) does not
+    /// contain yet.
+    pub fn may_have_missed_events(&self) -> Result<bool, Error> {
+        Ok(self.coverage.may_grow(self.probe.missed_events()?))
+    }
+
+    /// Returns the counters of each CPU, if events are enabled.
+    fn event_losses(&self) -> Result<Option<Vec<EventLosses>>, Error> {
         let Some(events) = &self.probe.events else { return Ok(None) };
         let of_cpus = events.losses.get(&0, 0).map_err(map_error("read", "EVENT_LOSSES"))?;
-        Ok(Some(Losses {
-            dropped: of_cpus.iter().map(|cpu| cpu.dropped).sum(),
-            missed: self.probe.missed_events(events)?,
-            untracked: of_cpus.iter().map(|cpu| cpu.untracked).sum(),
-            time_wait: of_cpus.iter().map(|cpu| cpu.time_wait).sum(),
-            syn_recv: of_cpus.iter().map(|cpu| cpu.syn_recv).sum(),
-        }))
+        Ok(Some(of_cpus.to_vec()))
     }
 
     /// Returns what the attached hooks cannot observe, and why.
