@@ -179,6 +179,10 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
 fn add_losses(line: &mut Value, snapshot: &Snapshot) {
     if let Some(losses) = &snapshot.losses {
         line["untracked_events"] = json!(losses.untracked);
+        line["lost_events_by_cause"] = json!({
+            "ring": losses.dropped,
+            "missed": losses.missed,
+        });
         line["lost_events_by_hook"] = json!({
             "transitions": losses.events(),
             "time_wait": losses.time_wait,

@@ -11,7 +11,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::close_reason;
 use crate::{
-    report::{CloseReason, Event, Hook, Report},
+    report::{CloseReason, Event, Hook, Losses, Report},
     text::escaped,
     view::{Size, Table, View, line::shortened, number::UNKNOWN},
 };
@@ -177,9 +177,10 @@ impl View for EventTable {
                     close_reason::write(reasons, out)?;
                 }
                 let losses = end.losses.unwrap_or_default();
+                let causes = causes(&losses);
                 writeln!(
                     out,
-                    "\nevents lost {}, sockets not tracked for lack of room {}",
+                    "\nevents lost {}{causes}, sockets not tracked for lack of room {}",
                     losses.lines(),
                     losses.untracked
                 )?;
@@ -213,6 +214,14 @@ impl View for EventTable {
         }
         self.form = form;
         lines.iter().try_for_each(|line| self.line(line, out))
+    }
+}
+
+/// Returns the causes of lost events, or an empty text if no event is lost.
+fn causes(losses: &Losses) -> String {
+    match losses.lines() {
+        0 => String::new(),
+        _ => format!(" (buffer full {}, missed {})", losses.dropped_lines(), losses.missed),
     }
 }
 
@@ -267,6 +276,13 @@ mod tests {
         ] {
             assert_eq!(endpoint(address, port), shown);
         }
+    }
+
+    #[test]
+    fn lost_events_have_causes() {
+        assert_eq!(causes(&Losses { untracked: 9, ..Losses::default() }), "");
+        let losses = Losses { dropped: 3, missed: 2, untracked: 9, time_wait: 4, syn_recv: 5 };
+        assert_eq!(causes(&losses), " (buffer full 12, missed 2)");
     }
 
     #[test]
