@@ -19,8 +19,11 @@ const CHEAP: Duration = Duration::from_millis(3);
 /// The maximum CPU time of the extra audit in a pause of the traffic.
 const MAX_EXTRA: Duration = Duration::from_millis(100);
 
-/// Extra audits use at most this share of one CPU: 1 in 50.
-const SHARE_OF_EXTRA: u32 = 50;
+/// Extra audits use at most this share of one CPU.
+const SHARE_OF_EXTRA: f64 = 0.02;
+
+/// The CPU time that extra audits may use at once after a time without extra audits.
+const BURST: Duration = MAX_EXTRA;
 
 /// The time after which a time-wait socket or a request socket has ended, if nothing unusual
 /// happens. The timeout of a time-wait socket is 60 s. With the default of 5 retransmissions, a
@@ -84,6 +87,8 @@ pub(super) struct Audits {
     scan: Price,
     /// When an audit was last tried, and the CPU time of the attempt.
     last: (Instant, Duration),
+    /// The CPU time that extra audits may use, at the time of `last`.
+    left: Duration,
     /// The last list was useless, because sockets changed meanwhile.
     list_failed: bool,
 }
@@ -119,6 +124,7 @@ impl Audits {
             scan: Price { cost, sockets },
             // The first scan does not count as an audit.
             last: (now, Duration::ZERO),
+            left: BURST,
             list_failed: false,
         }
     }
@@ -146,7 +152,7 @@ impl Audits {
         if is_still && situation.is_unchecked {
             let is_quiet = situation.motion == Motion::Quiet;
             let is_extra = list <= CHEAP || is_quiet && list <= MAX_EXTRA;
-            if is_extra && since >= spent.min(list) * SHARE_OF_EXTRA {
+            if is_extra && list <= self.left_at(now) {
                 return Some(Way::List);
             }
         }
@@ -163,9 +169,16 @@ impl Audits {
         self.are_on() && !self.list_failed && self.list.predicted(sockets) <= CHEAP
     }
 
+    /// Returns the CPU time that extra audits may use now.
+    fn left_at(&self, now: Instant) -> Duration {
+        let since = now.saturating_duration_since(self.last.0);
+        BURST.min(self.left + since.mul_f64(SHARE_OF_EXTRA))
+    }
+
     /// Notes a list, and whether the list was useful.
     pub(super) fn listed(&mut self, now: Instant, cost: Duration, sockets: u64, is_useful: bool) {
         self.list = Price { cost, sockets };
+        self.left = self.left_at(now).saturating_sub(cost);
         self.last = (now, cost);
         self.list_failed = !is_useful;
         if is_useful {
@@ -177,6 +190,7 @@ impl Audits {
     /// Notes a scan, which has the effect of an audit.
     pub(super) fn scanned(&mut self, now: Instant, cost: Duration, sockets: u64, is_audit: bool) {
         self.scan = Price { cost, sockets };
+        self.left = self.left_at(now);
         self.last = (now, cost);
         self.list_failed = false;
         self.total += u64::from(is_audit);
@@ -242,9 +256,13 @@ mod tests {
     #[test]
     fn cheap_lists_are_made_whenever_the_sockets_come_to_rest() {
         let now = Instant::now();
-        let cheap = audits(now, ms(1), ms(5));
-        assert_eq!(cheap.due(&STILL, now + ms(49)), None);
-        assert_eq!(cheap.due(&STILL, now + ms(50)), Some(Way::List));
+        let mut cheap = audits(now, ms(2), ms(5));
+        for _ in 0..49 {
+            assert_eq!(cheap.due(&STILL, now), Some(Way::List));
+            cheap.listed(now, ms(2), 0, true);
+        }
+        assert_eq!(cheap.due(&STILL, now + ms(99)), None, "the burst is over");
+        assert_eq!(cheap.due(&STILL, now + ms(100)), Some(Way::List));
         assert!(cheap.is_pending(0));
         let dear = audits(now, ms(80), ms(90));
         assert_eq!(dear.due(&STILL, now + ms(10_000)), None);

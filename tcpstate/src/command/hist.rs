@@ -118,7 +118,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", requires = "by", default_value_t = MAX_GROUPS, value_parser = value_parser!(u32).range(1..=16_384), help_heading = ADVANCED)]
     max_groups: u32,
 
-    /// Maximum number of sockets to time
+    /// Maximum sockets to time
     ///
     /// Maximum number of sockets to time at once, and of time-wait sockets. Each socket uses 324
     /// bytes.

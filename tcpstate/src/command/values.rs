@@ -31,7 +31,7 @@ pub(super) struct AuditFlag {
     /// Largest share of one CPU for audits, in percent. An audit compares the gauges with the
     /// sockets in the kernel. In each pause of the traffic, one more audit of at most 100 ms is
     /// made. With 0, no audit is made, and gauges are not exact after SYN_RECV has changed.
-    #[arg(long, value_name = "PERCENT", default_value = "0.1%", hide_default_value = true, value_parser = percent, help_heading = ADVANCED)]
+    #[arg(long, value_name = "SHARE", default_value = "0.1%", hide_default_value = true, value_parser = percent, help_heading = ADVANCED)]
     pub(super) max_audit_cpu: f64,
 }
 
