@@ -33,7 +33,7 @@ static FILTER: Global<FilterConfig> = Global::new(FilterConfig::NONE);
 /// The state that changes while the programs run.
 #[unsafe(no_mangle)]
 static mut CONTROL: Control =
-    Control { unused: 0, word: 0, reserved: 0, own_net: 0, tcp_protos: [0; 2] };
+    Control { unused: 0, word: 0, losing: 0, own_net: 0, tcp_protos: [0; 2] };
 
 /// Returns the current control word.
 #[inline(always)]
@@ -41,6 +41,13 @@ pub(crate) fn control() -> u32 {
     // SAFETY: the pointer is to a field of the static `CONTROL`, which is valid and aligned. The
     // read is volatile, because user space replaces one byte of the word while programs run.
     unsafe { (&raw const CONTROL.word).read_volatile() }
+}
+
+/// Returns whether a test makes the programs lose events now.
+#[inline(always)]
+pub(crate) fn is_losing() -> bool {
+    // SAFETY: the pointer is to a field of the static `CONTROL`, which is valid and aligned.
+    0 != unsafe { (&raw const CONTROL.losing).read_volatile() }
 }
 
 /// Returns whether sockets of this namespace and protocol are known to be counted. The caller

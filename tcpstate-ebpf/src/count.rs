@@ -14,7 +14,7 @@ use tcpstate_common::{
 use crate::{
     atomic::{add_one, add_one_atomically},
     config::{self, config},
-    families, maps, namespaces, scan,
+    families, losses, maps, namespaces, scan,
     sock::{Access, Sock},
 };
 
@@ -96,13 +96,19 @@ fn is_dropped(flags: u32, from: usize, to: usize) -> bool {
     if flags & FLAG_LOG != 0 {
         log_transition(from, to);
     }
-    let Some(slots) = maps::cpu_slots() else { return false };
+    if losses::is_lost_transition(from, to) {
+        return true;
+    }
     let one_in = u64::from(config!(drop_one_in));
+    if flags & FLAG_DROP == 0 || one_in == 0 {
+        return false;
+    }
+    let Some(slots) = maps::cpu_slots() else { return false };
     // SAFETY: `slots` points to this CPU's map element, which stays valid while the program runs.
     unsafe {
         let events = (&raw const (*slots).events).read_volatile() + 1;
         (&raw mut (*slots).events).write_volatile(events);
-        let is_dropped = flags & FLAG_DROP != 0 && events.is_multiple_of(one_in);
+        let is_dropped = events.is_multiple_of(one_in);
         if is_dropped {
             add_one_atomically(&raw mut (*slots).dropped);
         }

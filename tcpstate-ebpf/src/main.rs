@@ -28,6 +28,7 @@
 //! | [`event_filter`], [`connection`] | the events that match |
 //! | [`socket_table`] | the state of each full socket between its events |
 //! | [`scan`] | first observations during a scan |
+//! | [`losses`] | events that tests make the programs lose |
 //! | [`namespaces`], [`families`] | the counters to which an event adds |
 //! | [`sock`], [`process`], [`cgroups`] | reads of kernel structs |
 //! | [`slots`], [`maps`], [`ring`], [`config`], [`atomic`], [`kernel`] | memory and configuration |
@@ -67,6 +68,7 @@ mod functions;
 mod histograms;
 mod iterators;
 mod kernel;
+mod losses;
 mod maps;
 mod mini_durations;
 mod mini_events;

@@ -9,12 +9,16 @@
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use tcpstate_common::{
     State,
-    abi::{CONTROL_BUFFER, CONTROL_SCAN, Cause, EXIT_SLOTS, Flow, MiniCounters, STATE_SLOTS},
+    abi::{
+        CONTROL_BUFFER, CONTROL_SCAN, Cause, EXIT_SLOTS, Flow, LostEvents, MiniCounters,
+        STATE_SLOTS,
+    },
 };
 
 use crate::{
     atomic::{add_one_atomically, take_one_atomically},
     kernel::EEXIST,
+    losses,
     maps::FIN_WAIT2,
     mini_events::{self, Kind, UNKNOWN_EXIT},
     namespaces::{self, CounterRefs},
@@ -30,6 +34,9 @@ const IN_SYN_RECV: usize = State::SynRecv as usize;
 /// that another CPU handles can already have found the socket (6.12).
 #[inline(always)]
 pub(crate) fn time_wait_born<A: Access>(counters: CounterRefs, control: u32, tw: Sock<A>) {
+    if losses::is_lost(LostEvents::TimeWaitBirths, control) {
+        return;
+    }
     let state = tw.substate();
     if state == IN_FIN_WAIT2 {
         record(counters, tw.address(), BPF_ANY);
@@ -96,6 +103,9 @@ pub(crate) fn time_wait_gone<A: Access>(
     exit: u64,
     may_resume: bool,
 ) {
+    if losses::is_lost(LostEvents::TimeWaitEnds, control) {
+        return;
+    }
     let state = settle(counters, control, tw, Seen::Late);
     if state == IN_FIN_WAIT2 {
         // The map may have no entry for the socket, because the map may have been full.
@@ -137,6 +147,9 @@ pub(crate) fn count_expiry(counters: CounterRefs, control: u32) {
 /// for the first time, soon after the insertion.
 #[inline(always)]
 pub(crate) fn request_born<A: Access>(counters: CounterRefs, control: u32, req: Sock<A>) {
+    if losses::is_lost(LostEvents::RequestBirths, control) {
+        return;
+    }
     let address = req.address();
     mini_events::born(Kind::Request, control, req, IN_SYN_RECV);
     // If the iterator visited the request socket before this hook ran, the request socket is
@@ -159,6 +172,9 @@ pub(crate) fn request_gone<A: Access>(
     req: Sock<A>,
     may_resume: bool,
 ) {
+    if losses::is_lost(LostEvents::RequestEnds, control) {
+        return;
+    }
     let address = req.address();
     mini_events::gone(Kind::Request, control, req, IN_SYN_RECV, UNKNOWN_EXIT, may_resume);
     if control & CONTROL_SCAN != 0 {

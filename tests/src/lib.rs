@@ -10,6 +10,7 @@
 //! - [`paths`]: scripted socket lifetimes that stop at checkpoints, where no packet is in flight
 //! - [`truth`]: the number of sockets from `/proc` and from `ss`
 //! - [`traced`]: a tracer under test, and the comparison with the truth
+//! - [`watch`]: tracers of every scope, compared with the truth while no socket changes its state
 //! - [`actor`]: processes with other names, users and cgroups
 //! - [`audit`]: the true number of events, counted without BPF
 //! - [`bpf`]: the BPF objects that exist in the kernel
@@ -48,3 +49,4 @@ pub mod traced;
 pub mod traffic;
 pub mod truth;
 pub mod wait;
+pub mod watch;

@@ -328,8 +328,7 @@ impl fmt::Display for Difference {
 #[must_use]
 pub fn here(snapshot: &Snapshot) -> ([Gauge; 10], TimeWait) {
     let Some(rows) = &snapshot.namespaces else { return (snapshot.states, snapshot.time_wait) };
-    let inode = fs::metadata("/proc/thread-self/ns/net").expect("procfs is mounted").ino();
-    row_of(rows, inode).map_or_else(
+    row_of(rows, inode()).map_or_else(
         // A namespace that the snapshot does not contain never had a socket.
         || {
             let none =
@@ -339,6 +338,11 @@ pub fn here(snapshot: &Snapshot) -> ([Gauge; 10], TimeWait) {
         },
         |row| (row.states, row.time_wait),
     )
+}
+
+/// Returns the inode of the thread's namespace.
+pub(crate) fn inode() -> u64 {
+    fs::metadata("/proc/thread-self/ns/net").expect("procfs is mounted").ino()
 }
 
 /// Returns the counts of the namespace with this inode, if the namespace still exists.

@@ -41,6 +41,8 @@ pub struct Config {
     pub events: EventOffsets,
     /// Offsets of the fields that identify the owner of a socket; all 0 unless events are enabled.
     pub owners: OwnerOffsets,
+    /// The events that a test makes the counting programs lose; all 0 without such a test.
+    pub losses: LossConfig,
 }
 
 /// Returns whether a configuration is the default configuration: one network namespace, all
@@ -57,8 +59,8 @@ pub const fn is_plain(flags: u32, netns: u32, family: u32) -> bool {
 pub const FLAG_ATOMIC: u32 = 1 << 0;
 /// Flag of [`Config::flags`]: the counting program logs each transition.
 pub const FLAG_LOG: u32 = 1 << 1;
-/// Flag of [`Config::flags`], for tests: the counting program drops events as
-/// [`Config::drop_one_in`] says.
+/// Flag of [`Config::flags`], for tests: the counting program drops transitions as
+/// [`Config::drop_one_in`] and [`Config::losses`] say.
 pub const FLAG_DROP: u32 = 1 << 2;
 /// Flag of [`Config::flags`]: the programs also count each network namespace separately.
 pub const FLAG_NAMESPACES: u32 = 1 << 3;
@@ -205,6 +207,54 @@ pub struct OwnerOffsets {
     pub socket_file: u32,
     /// Distance from a `struct socket` to the `i_ino` (64 bits) of its inode.
     pub socket_inode: u32,
+}
+
+/// The events that the counting programs lose in tests. A lost event changes no counter, and it is
+/// not counted as missed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct LossConfig {
+    /// The kind of the lost events, a [`LostEvents`]; 0 if no event is lost.
+    pub events: u32,
+    /// The [`LossPattern`] that selects the lost events among the events of the kind.
+    pub pattern: u32,
+    /// The number n of the pattern.
+    pub number: u32,
+    /// The old states of the lost transitions. Each state is one bit, `1 << number`.
+    pub from: u32,
+    /// The new states of the lost transitions. Each state is one bit, `1 << number`.
+    pub to: u32,
+    /// Bits of [`Control::word`](super::Control::word). While one of them is set, no event of a
+    /// mini socket is lost.
+    pub spared: u32,
+}
+
+/// The kind of events that a test makes the counting programs lose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum LostEvents {
+    /// Transitions of full sockets.
+    Transitions = 1,
+    /// Births of time-wait sockets.
+    TimeWaitBirths = 2,
+    /// Ends of time-wait sockets.
+    TimeWaitEnds = 3,
+    /// Births of request sockets.
+    RequestBirths = 4,
+    /// Ends of request sockets.
+    RequestEnds = 5,
+}
+
+/// Selects the lost events among the events of a kind. Each CPU counts its own events of the kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum LossPattern {
+    /// Every n-th event is lost.
+    EveryNth = 1,
+    /// n events in a row are lost, then n events in a row are counted, and so on.
+    Bursts = 2,
+    /// Every event is lost while [`Control::losing`](super::Control::losing) is not 0.
+    Switched = 3,
 }
 
 // SAFETY: `Config` is a `repr(C)` struct of integers without padding, so every bit pattern is

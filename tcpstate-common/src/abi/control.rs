@@ -35,8 +35,9 @@ pub struct Control {
     pub unused: u64,
     /// The control bits, such as [`CONTROL_BUFFER`] and [`CONTROL_SCAN`], which user space writes.
     pub word: u32,
-    /// Explicit padding.
-    pub reserved: u32,
+    /// Not 0 while a test makes the programs lose events: see
+    /// [`LossPattern::Switched`](super::LossPattern::Switched).
+    pub losing: u32,
     /// Address of the `struct net` with the inode [`Config::netns`]; 0 until a program first finds
     /// it and stores it here.
     ///

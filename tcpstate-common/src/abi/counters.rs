@@ -141,8 +141,9 @@ pub struct CpuSlots {
     /// Number of errors of the scan map and of the namespace map that have another cause than a
     /// full map or an existing entry.
     pub map_errors: u64,
-    /// Number of events since the load; counted only if
-    /// [`Config::drop_one_in`](super::Config::drop_one_in) is set.
+    /// Number of events since the load; counted only if a test sets
+    /// [`Config::drop_one_in`](super::Config::drop_one_in) or
+    /// [`Config::losses`](super::Config::losses). Only the first element of a CPU counts.
     pub events: u64,
     /// Number of events that the program ignored on purpose; see
     /// [`Config::drop_one_in`](super::Config::drop_one_in).

@@ -11,8 +11,8 @@ use tcpstate_common::{
 };
 
 use super::{
-    Error, Options, events, histograms, kallsyms::Symbols, kernel::Kernel, offsets, owners,
-    types::Types,
+    Error, Options, events, histograms, kallsyms::Symbols, kernel::Kernel, offsets,
+    options::SeededLosses, owners, types::Types,
 };
 use crate::report::{Counted, Family};
 
@@ -64,6 +64,7 @@ pub(super) fn of(
         } else {
             OwnerOffsets::default()
         },
+        losses: options.testing.losses.map(SeededLosses::config).unwrap_or_default(),
     })
 }
 
@@ -71,7 +72,8 @@ fn flags(options: &Options, kernel: &Kernel) -> u32 {
     let is_atomic =
         options.testing.atomic.unwrap_or_else(|| kernel.programs_interrupt_themselves());
     let has_events = options.events.is_some();
-    let drops = options.testing.drop_one_in != 0 && !options.testing.drop_durations;
+    let drops_one_in_n = options.testing.drop_one_in != 0 && !options.testing.drop_durations;
+    let drops = drops_one_in_n || options.testing.losses.is_some_and(SeededLosses::has_transitions);
     let flags = [
         (is_atomic, FLAG_ATOMIC),
         (options.log, FLAG_LOG),

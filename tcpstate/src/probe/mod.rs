@@ -57,7 +57,7 @@ pub use self::{
     histograms::{HistogramOptions, MAX_GROUPS, MAX_TIMED},
     kallsyms::Hidden,
     netns::Netns,
-    options::{MAX_NAMESPACES, Options, Testing},
+    options::{Lost, MAX_NAMESPACES, Options, Pattern, SeededLosses, Testing},
 };
 pub(crate) use self::{
     histograms::HistogramHook,
@@ -217,6 +217,14 @@ impl Probe {
     pub fn minis_info(&self, minis: Minis) -> Result<Vec<(&'static str, ProgramInfo)>, Error> {
         let hooks = self.providers.of(minis).hooks.iter();
         hooks.map(|hook| Ok((hook.program, programs::info(&self.ebpf, hook.program)?))).collect()
+    }
+
+    /// Switches the losses of [`Pattern::Switched`] on or off, for tests. The losses are off at the
+    /// start.
+    pub fn set_losing(&mut self, is_losing: bool) -> Result<(), Error> {
+        let mut value = self.control.get(&0, 0).map_err(map_error("read", ".bss"))?;
+        value.losing = is_losing.into();
+        self.control.set(0, value, 0).map_err(map_error("update", ".bss"))
     }
 
     /// Returns the cost of each program since tcpstate loaded the programs, if the cost is

@@ -1,6 +1,10 @@
 //! The options of loading the BPF programs: the choices of users, and the settings of tests.
 
-use tcpstate_common::histogram::By;
+use tcpstate_common::{
+    State,
+    abi::{CONTROL_SYN_RECV_TIMERS, CONTROL_TIME_WAIT_TIMERS, LossConfig, LossPattern, LostEvents},
+    histogram::By,
+};
 
 use super::{EventOptions, HistogramOptions, Netns, socket_table::Capacity};
 use crate::{
@@ -75,9 +79,92 @@ pub struct Testing {
     /// Whether `drop_one_in` applies to the program that measures durations, instead of the
     /// counting program.
     pub drop_durations: bool,
+    /// The events that the counting programs lose. No count of missed events includes these events.
+    pub losses: Option<SeededLosses>,
     /// The kernel function at which the BPF programs observe the close of a time-wait socket. A
     /// test may set a kernel function that the kernel never calls.
     pub time_wait_exit: Option<&'static str>,
+}
+
+/// The events that a test makes the counting programs lose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeededLosses {
+    /// The kind of the lost events.
+    pub events: Lost,
+    /// The pattern that selects the lost events among the events of the kind.
+    pub pattern: Pattern,
+    /// Whether the timer hooks lose no event of a mini socket. Only the hooks on kernel functions
+    /// then lose events.
+    pub spares_timers: bool,
+}
+
+/// The kind of the lost events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// Transitions of full sockets between two states. The value `None` stands for every state.
+    Transitions {
+        /// The old state.
+        from: Option<State>,
+        /// The new state.
+        to: Option<State>,
+    },
+    /// Births of time-wait sockets. If every birth is lost, the hook of births seems to be silent.
+    TimeWaitBirths,
+    /// Ends of time-wait sockets. A timer hook also loses the stop of a timer that starts again.
+    TimeWaitEnds,
+    /// Births of request sockets.
+    RequestBirths,
+    /// Ends of request sockets. A timer hook also loses the stop of a timer that starts again.
+    RequestEnds,
+}
+
+/// Selects the lost events among the events of a kind. Each CPU counts its own events of the kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pattern {
+    /// Every n-th event is lost.
+    EveryNth(u32),
+    /// n events in a row are lost, then n events in a row are counted, and so on.
+    Bursts(u32),
+    /// Every event is lost while [`Probe::set_losing`](super::Probe::set_losing) has switched the
+    /// losses on.
+    Switched,
+}
+
+impl SeededLosses {
+    /// Returns the configuration of the BPF programs.
+    pub(super) fn config(self) -> LossConfig {
+        let bit = |state: Option<State>| state.map_or(u32::MAX, |state| 1 << state.number());
+        let (events, from, to) = match self.events {
+            Lost::Transitions { from, to } => (LostEvents::Transitions, bit(from), bit(to)),
+            Lost::TimeWaitBirths => (LostEvents::TimeWaitBirths, 0, 0),
+            Lost::TimeWaitEnds => (LostEvents::TimeWaitEnds, 0, 0),
+            Lost::RequestBirths => (LostEvents::RequestBirths, 0, 0),
+            Lost::RequestEnds => (LostEvents::RequestEnds, 0, 0),
+        };
+        let timers = match self.events {
+            Lost::Transitions { .. } => 0,
+            Lost::TimeWaitBirths | Lost::TimeWaitEnds => CONTROL_TIME_WAIT_TIMERS,
+            Lost::RequestBirths | Lost::RequestEnds => CONTROL_SYN_RECV_TIMERS,
+        };
+        let (pattern, number) = match self.pattern {
+            Pattern::EveryNth(number) => (LossPattern::EveryNth, number),
+            Pattern::Bursts(number) => (LossPattern::Bursts, number),
+            Pattern::Switched => (LossPattern::Switched, 0),
+        };
+        LossConfig {
+            events: events as u32,
+            pattern: pattern as u32,
+            number,
+            from,
+            to,
+            spared: if self.spares_timers { timers } else { 0 },
+        }
+    }
+
+    /// Returns whether the program that counts transitions loses events.
+    pub(super) fn has_transitions(self) -> bool {
+        matches!(self.events, Lost::Transitions { .. })
+    }
 }
 
 impl Options {

@@ -21,8 +21,9 @@ pub use mixed::Mixed;
 pub use raw::{send_reset, sequence_number};
 pub use sides::{Sides, vanish};
 use socket2::Domain;
-pub(crate) use sockets::begin_connect;
-pub use sockets::{Listener, bound, connecting, disconnect, port, reset, shutdown, socket, state};
+pub use sockets::{
+    Listener, begin_connect, bound, connecting, disconnect, port, reset, shutdown, socket, state,
+};
 pub use time_wait::leave_time_wait;
 
 /// The address family.

@@ -48,7 +48,10 @@ pub fn connecting(family: Family, to: &SockAddr) -> Socket {
 }
 
 /// Sends a SYN and does not wait for the SYN-ACK.
-pub(crate) fn begin_connect(socket: &Socket, to: &SockAddr) {
+///
+/// # Panics
+/// Panics if connect() returns an error other than `EINPROGRESS`.
+pub fn begin_connect(socket: &Socket, to: &SockAddr) {
     socket.set_nonblocking(true).expect("sockets can be non-blocking");
     match socket.connect(to) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => panic!("connect: {error}"),
