@@ -27,6 +27,8 @@ pub(super) struct Sighting {
     pub(super) began: Instant,
     pub(super) ended: Instant,
     pub(super) snapshot: Snapshot,
+    /// Whether a namespace could not be entered. A tracer of all namespaces is then not exact.
+    pub(super) is_hidden: bool,
 }
 
 /// The snapshots of one tracer.
@@ -46,7 +48,7 @@ impl Quiet {
     /// * If a snapshot reports a bound of the error, no gauge has a larger error.
     /// * Each tracer that scans has an exact and right snapshot if the caller of
     ///   [`Watch::rest`](super::Watch::rest) gave a time, unless the tracer's hooks do not see all
-    ///   sockets.
+    ///   sockets, or a namespace cannot be entered.
     ///
     /// If sockets of other namespaces changed their states, the tracers of all namespaces had no
     /// rest. The function then asserts nothing of these tracers.
@@ -82,13 +84,13 @@ impl Quiet {
     }
 
     fn judge(&self, scope: Scope, sighting: &Sighting) -> Judged {
-        let Sighting { began, snapshot, .. } = sighting;
+        let Sighting { began, snapshot, is_hidden, .. } = sighting;
         let compared = scope.compare(snapshot, &self.truth);
         let different = compared.iter().filter(|it| !it.is_right());
         Judged {
             after: began.duration_since(self.began),
             is_exact: snapshot.is_exact(),
-            sees_all: snapshot.sees_all,
+            sees_all: snapshot.sees_all && !is_hidden,
             is_replaced: snapshot.attached.is_some(),
             bound: snapshot.unreconciled,
             error: compared.iter().map(|it| it.error()).max().unwrap_or(0),
