@@ -118,15 +118,22 @@ fn load_makes_auto_reconcile_scan_by_itself() {
     let _namespace = Namespace::enter();
     let mut traced =
         Traced::with(&Options { testing: Testing { drop_one_in: 97, ..testing() }, ..options() });
-    let load = Load::start(1, Style::Mixed);
-    wait::until("1,009 connections", || load.completed() >= 1009);
-    traced.tracer.reconcile_if_due(Reconcile::Off).expect("nothing to do");
-    assert_eq!(traced.snapshot().reconciles, 0);
-    let _ = load.stop();
-    await_end_of_sockets();
-    traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a scan can be made");
-    let snapshot = traced.snapshot();
-    assert_eq!((snapshot.reconciles, snapshot.is_exact()), (1, true));
+    // The dropped events may leave every gauge right. The audit then makes a scan unnecessary, and
+    // the test makes more connections, in at most ten attempts.
+    let has_scanned = (1..=10).any(|attempt| {
+        let load = Load::start(1, Style::Mixed);
+        wait::until("1,009 connections", || load.completed() >= 1009);
+        traced.tracer.reconcile_if_due(Reconcile::Off).expect("nothing to do");
+        assert_eq!(traced.snapshot().reconciles, 0);
+        let _ = load.stop();
+        await_end_of_sockets();
+        traced.tracer.reconcile_if_due(Reconcile::Auto).expect("a scan can be made");
+        let snapshot = traced.snapshot();
+        println!("attempt {attempt}: {} scans, {} audits", snapshot.reconciles, snapshot.audits);
+        assert!(snapshot.is_exact() && snapshot.missed.transitions > 0, "{snapshot:?}");
+        snapshot.reconciles == 1
+    });
+    assert!(has_scanned, "no dropped event made a gauge wrong");
     traced.tracer.reconcile_if_due(Reconcile::Auto).expect("nothing to do");
     assert_eq!(traced.snapshot().reconciles, 1, "a second scan without a miss");
     traced.assert_equal("after the load");
