@@ -121,6 +121,27 @@ fn events_at_the_end_of_a_run_are_counted_exactly() {
     assert_eq!(missed(&later), missed(&end), "events after the end are not lost");
 }
 
+/// A scan after the end of events must not start the events again.
+#[test]
+fn events_after_the_end_of_a_run_have_no_lines() {
+    let _namespace = Namespace::enter();
+    for netns in [Netns::Own, Netns::All] {
+        let options =
+            Options { events: Some(EventOptions::default()), netns: netns.clone(), ..options() };
+        let mut traced = Traced::with(&options);
+        let mut events = traced.tracer.take_events().expect("events are asked for");
+        make_connections(10);
+        traced.tracer.end_events();
+        let end = traced.tracer.summary().expect("a summary can be taken");
+        assert_exact("end", &end, lines(&mut events));
+        traced.tracer.reconcile().expect("a scan can be made");
+        make_connections(10);
+        assert_eq!(lines(&mut events), 0, "lines after the end, {netns:?}");
+        let later = traced.tracer.summary().expect("a summary can be taken");
+        assert_eq!(later.losses, end.losses, "events after the end are not lost");
+    }
+}
+
 /// With a filter, the number of missed events contains missed events that do not match the filter.
 /// The lines plus the missed events are therefore at least the matching events.
 #[test]

@@ -36,9 +36,11 @@ pub struct Live {
     probe: Probe,
     /// The last value written to the control word.
     control: u32,
-    /// The value is [`CONTROL_EVENTS`] if events are enabled and the first scan has ended. The
-    /// value is 0 if events are disabled or the first scan has not ended.
+    /// The value is [`CONTROL_EVENTS`] while events of the run are recorded: from the end of the
+    /// first scan to the end of events. Otherwise the value is 0.
     events: u32,
+    /// Whether the end of the next scan starts the recording of events.
+    starts_events: bool,
     /// The counts from which the number of events without a line is computed.
     coverage: Coverage,
     /// A copy of each of the two counter buffers, made when the buffer last became inactive. If
@@ -81,6 +83,7 @@ impl Live {
         let hints = probe.events.as_mut().map(|events| &mut events.owners.hints);
         let unknown_owners = hints.and_then(owner_hints::leave);
         let mut live = Self {
+            starts_events: probe.events.is_some(),
             unknown_owners,
             namespaces: probe.rows.take().map(Namespaces::new),
             timer: probe.histograms.as_ref().map(|hook| Timer::new(hook.by, hook.is_filtered)),

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    thread,
+    mem, thread,
     time::Duration,
 };
 
@@ -118,7 +118,7 @@ impl Live {
     /// # Panics
     /// Panics if no scan has begun.
     pub fn end_scan(&mut self) -> Result<Scan, Error> {
-        if self.probe.events.is_some() {
+        if mem::take(&mut self.starts_events) {
             self.events = CONTROL_EVENTS;
         }
         let end = self.flip(0)?;
