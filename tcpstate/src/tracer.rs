@@ -1,13 +1,16 @@
 //! Connects the live source to the module that computes gauges. The command `trace` uses this
 //! module, and tests call it directly.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use tcpstate_common::abi::STATE_SLOTS;
 
 use crate::{
     aggregate::{Aggregator, Providers, Reconcile, Situation, Way},
-    probe::{Error, Options, Probe},
+    probe::{Error, Options, Probe, Pulse},
     report::{Attached, Histograms, Hooks, Limit, Losses, Minis, Missed, Snapshot, Start, Verdict},
     source::{Events, Reading, live::Live},
 };
@@ -314,6 +317,12 @@ impl Tracer {
             ("fin_wait2", self.live.probe().stored_orphans()?),
             ("namespaces", self.live.rows()? as u64),
         ])
+    }
+
+    /// Returns the pulse that beats while a scan of many namespaces makes progress.
+    #[must_use]
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        self.live.pulse()
     }
 
     /// Returns the live source, for a scan that is made step by step.

@@ -23,6 +23,7 @@
 //! - [`own`]: tcpstate as a running process, for benchmarks
 //! - [`recordings`]: recordings of real kernels, and their output formats
 //! - [`served`]: a running `tcpstate serve` and a client for it
+//! - [`stopped`]: a stopped thread of another process
 //! - [`synthetic`]: generated events of a busy host
 //! - [`files`]: separate file tables for threads
 //! - [`wait`]: waiting for conditions with a deadline, without fixed sleeps
@@ -44,6 +45,7 @@ pub mod peers;
 pub mod recordings;
 pub mod rows;
 pub mod served;
+pub mod stopped;
 pub mod synthetic;
 pub mod traced;
 pub mod traffic;

@@ -105,7 +105,7 @@ impl Server {
     #[must_use]
     pub fn get(&self, path: &str, header: &str) -> Response {
         let request =
-            format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{header}\r\n");
+            format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{header}\r\n");
         self.send(request.as_bytes()).expect("it answers")
     }
 

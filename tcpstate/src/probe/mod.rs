@@ -27,6 +27,7 @@ mod owners;
 pub mod privileges;
 mod programs;
 mod providers;
+mod pulse;
 pub mod relinquish;
 mod runs;
 mod socket_table;
@@ -58,6 +59,7 @@ pub use self::{
     kallsyms::Hidden,
     netns::Netns,
     options::{Lost, MAX_NAMESPACES, Options, Pattern, SeededLosses, Testing},
+    pulse::Pulse,
 };
 pub(crate) use self::{
     histograms::HistogramHook,

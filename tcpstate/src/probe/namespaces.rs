@@ -20,7 +20,7 @@ use std::{
 
 use nix::sched::{CloneFlags, setns};
 
-use super::{Error, netns};
+use super::{Error, Pulse, netns};
 use crate::text::readable;
 
 /// The folders in which `ip netns` and Docker keep one file for each namespace.
@@ -51,9 +51,13 @@ impl Visited {
 }
 
 /// Moves the calling thread into each network namespace of the host once, and calls `visit` there.
-/// After the search, the thread stays in the last namespace that the search entered.
-pub(crate) fn visit_each(visit: impl FnMut() -> Result<(), Error>) -> Result<Visited, Error> {
-    let mut tour = Tour { visit, visited: Visited::default() };
+/// After the search, the thread stays in the last namespace that the search entered. The function
+/// records each step in `pulse`.
+pub(crate) fn visit_each(
+    pulse: &Pulse,
+    visit: impl FnMut() -> Result<(), Error>,
+) -> Result<Visited, Error> {
+    let mut tour = Tour { visit, visited: Visited::default(), pulse };
     for _ in 0..MAX_ROUNDS {
         let before = tour.visited.seen.len();
         tour.round()?;
@@ -64,15 +68,17 @@ pub(crate) fn visit_each(visit: impl FnMut() -> Result<(), Error>) -> Result<Vis
     Ok(tour.visited)
 }
 
-struct Tour<V> {
+struct Tour<'a, V> {
     visit: V,
     visited: Visited,
+    pulse: &'a Pulse,
 }
 
-impl<V: FnMut() -> Result<(), Error>> Tour<V> {
+impl<V: FnMut() -> Result<(), Error>> Tour<'_, V> {
     fn round(&mut self) -> Result<(), Error> {
         self.stop_at_link(Path::new("/proc/thread-self/ns/net"))?;
         for process in children(Path::new("/proc")).filter(|path| is_number(path)) {
+            self.pulse.beat();
             for task in children(&process.join("task")) {
                 self.stop_at_link(&task.join("ns/net"))?;
             }
@@ -118,6 +124,7 @@ impl<V: FnMut() -> Result<(), Error>> Tour<V> {
             self.visited.refused += 1;
             return Ok(());
         }
+        self.pulse.beat();
         (self.visit)()
     }
 }

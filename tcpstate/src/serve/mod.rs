@@ -2,7 +2,9 @@
 //! metrics.
 //!
 //! ```text
-//! tracer_handle   a thread with the tracer: snapshots on request, scans when they are due
+//! worker          a thread with the tracer: readings on request, scans when they are due
+//!    ^
+//! tracer_handle   sends requests to the thread; returns the last reading during a scan
 //!    ^
 //! http      answers HTTP requests; limits the number, size and duration of connections
 //! textfile  writes the metrics to a file, for collectors that read files
@@ -13,13 +15,16 @@
 //! other times, the BPF programs count events, and the server computes no metrics.
 
 pub mod http;
+mod last_reading;
 mod negotiation;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 mod textfile;
 mod tracer_handle;
+mod worker;
 
 pub use self::{
+    last_reading::LastReading,
     textfile::Textfile,
     tracer_handle::{Broken, DeliveryStats, Progress, Settings, TracerHandle},
 };

@@ -4,34 +4,39 @@
 //! waits for the kernel. All requests that arrive during a snapshot share the next snapshot. The
 //! next snapshot starts after these requests, so the snapshot includes all events before the
 //! requests. A thousand simultaneous requests need only one snapshot.
+//!
+//! A scan of many network namespaces can take a minute. During a scan, requests get the last
+//! reading and its age.
 
 use std::{
-    collections::HashMap,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        mpsc::{Sender, channel},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use hyper::body::Bytes;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
+use super::{
+    LastReading,
+    worker::{Request, Worker},
+};
 use crate::{
     aggregate::Reconcile,
-    probe::{Error, Options, Probe, relinquish},
-    report::{Attached, Start, TimeWait},
-    tracer::Tracer,
-    view::metrics::{
-        Durations, Exporter, Format, Metric, Pushed, Series, metrics, text, unix_seconds,
-    },
+    probe::{Error, Options, Probe, Pulse},
+    view::metrics::Format,
 };
 
-/// The interval at which the tracer's thread checks for missed events. A check for missed events
-/// reads one number from the kernel.
-const LOOK_FOR_MISSES: Duration = Duration::from_millis(500);
+/// How long a request waits for a new reading before it is answered with the last reading. A
+/// reading takes about 30 ms.
+const READING_TIME: Duration = Duration::from_secs(1);
+
+/// The tracer's thread hangs if it makes no progress for this time. A walk over the sockets of one
+/// network namespace is one step, and a million sockets take about a second.
+const LONGEST_STEP: Duration = Duration::from_secs(60);
 
 /// Settings of the tracer that answers scrapes.
 #[derive(Clone, Debug)]
@@ -58,14 +63,12 @@ pub struct Settings {
 /// The reason why a request failed: the tracer has ended, or the kernel refused a snapshot.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Broken(Arc<str>);
+pub struct Broken(pub(super) Arc<str>);
 
-/// A request to the tracer's thread, and the channel on which the thread sends the answer.
-enum Request {
-    Scrape(Format, oneshot::Sender<Result<Bytes, Broken>>),
-    Metrics(oneshot::Sender<Result<Arc<[Metric]>, Broken>>),
-    Scan(oneshot::Sender<Result<(), Broken>>),
-    Ping(oneshot::Sender<()>),
+impl Broken {
+    fn ended() -> Self {
+        Self("the tracer has ended".into())
+    }
 }
 
 /// Counts of the deliveries of metrics to a file and to a receiver. The counts of deliveries are
@@ -89,7 +92,41 @@ pub struct DeliveryStats {
 #[derive(Clone)]
 pub struct TracerHandle {
     requests: Sender<Request>,
+    shared: Arc<Shared>,
     delivery_stats: Arc<DeliveryStats>,
+}
+
+/// The state of the tracer's thread that other threads may read.
+#[derive(Default)]
+pub(super) struct Shared {
+    last: Mutex<Option<Arc<LastReading>>>,
+    /// The pulse of the thread, after the tracer has started.
+    pulse: OnceLock<Arc<Pulse>>,
+    has_ended: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn started(&self, pulse: &Arc<Pulse>) {
+        // The thread starts only one tracer.
+        let _ = self.pulse.set(Arc::clone(pulse));
+    }
+
+    pub(super) fn set_last(&self, reading: Option<Arc<LastReading>>) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = reading;
+    }
+
+    fn last(&self) -> Option<Arc<LastReading>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Marks the tracer's thread as ended when it ends, also by a panic.
+struct EndMark(Arc<Shared>);
+
+impl Drop for EndMark {
+    fn drop(&mut self) {
+        self.0.has_ended.store(true, Relaxed);
+    }
 }
 
 impl TracerHandle {
@@ -102,9 +139,11 @@ impl TracerHandle {
         let (requests, asked) = channel();
         let (end, ended) = oneshot::channel();
         let delivery_stats = Arc::clone(&settings.delivery_stats);
+        let shared: Arc<Shared> = Arc::default();
+        let mark = EndMark(Arc::clone(&shared));
         let (sender, started) = oneshot::channel();
         let run = move || {
-            let worker = Worker::start(settings, on_start);
+            let worker = Worker::start(settings, Arc::clone(&mark.0), on_start);
             let (worker, result) = match worker {
                 Ok(worker) => (Some(worker), Ok(())),
                 Err(error) => (None, Err(error)),
@@ -113,31 +152,49 @@ impl TracerHandle {
             if let Some(mut worker) = worker {
                 worker.answer(&asked);
             }
-            drop(end);
+            drop((end, mark));
         };
         let thread = thread::Builder::new().name("tracer".into()).spawn(run);
         thread.expect("a process may have a second thread");
-        (Self { requests, delivery_stats }, Progress { started, ended })
+        (Self { requests, shared, delivery_stats }, Progress { started, ended })
     }
 
-    /// Returns all current metrics as text.
-    pub async fn scrape(&self, format: Format) -> Result<Bytes, Broken> {
+    /// Returns a reading that starts after this call. The tracer's thread also writes the text of
+    /// the reading in the given format.
+    pub async fn scrape(&self, format: Option<Format>) -> Result<Arc<LastReading>, Broken> {
         self.ask(|answer| Request::Scrape(format, answer)).await?
     }
 
-    /// Returns all current metrics, for exports that do not use a text format.
-    pub async fn metrics(&self) -> Result<Arc<[Metric]>, Broken> {
-        self.ask(Request::Metrics).await?
+    /// Returns a reading that starts after this call. If the tracer is busy for longer than a
+    /// second, the function returns the last reading. If there is none, the function returns
+    /// `None`.
+    pub async fn scrape_or_last(
+        &self,
+        format: Option<Format>,
+    ) -> Option<Result<Arc<LastReading>, Broken>> {
+        match timeout(READING_TIME, self.scrape(format)).await {
+            Ok(fresh) => Some(fresh),
+            Err(_) => self.last().map(Ok),
+        }
+    }
+
+    /// Returns the last reading, if the last attempt to read the counters has succeeded.
+    #[must_use]
+    pub fn last(&self) -> Option<Arc<LastReading>> {
+        self.shared.last()
+    }
+
+    /// Returns whether the tracer's thread makes progress. The start of the tracer counts as
+    /// progress, whatever time it takes.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !self.shared.has_ended.load(Relaxed)
+            && self.shared.pulse.get().is_none_or(|pulse| pulse.age() < LONGEST_STEP)
     }
 
     /// Makes the tracer scan all sockets.
     pub async fn scan(&self) -> Result<(), Broken> {
         self.ask(Request::Scan).await?
-    }
-
-    /// Returns when the tracer's thread has handled this request.
-    pub async fn ping(&self) -> Result<(), Broken> {
-        self.ask(Request::Ping).await
     }
 
     /// Returns the counts of deliveries. The file writer and the pusher update these counts.
@@ -151,9 +208,8 @@ impl TracerHandle {
         request: impl FnOnce(oneshot::Sender<T>) -> Request,
     ) -> Result<T, Broken> {
         let (answer, answered) = oneshot::channel();
-        let ended = || Broken("the tracer has ended".into());
-        self.requests.send(request(answer)).map_err(|_| ended())?;
-        answered.await.map_err(|_| ended())
+        self.requests.send(request(answer)).map_err(|_| Broken::ended())?;
+        answered.await.map_err(|_| Broken::ended())
     }
 }
 
@@ -165,154 +221,4 @@ pub struct Progress {
     /// Resolves to an error when the tracer's thread has ended. The thread runs while a handle
     /// exists. The thread ends earlier only if the start fails or the thread panics.
     pub ended: oneshot::Receiver<()>,
-}
-
-/// The state of the tracer's thread.
-struct Worker {
-    tracer: Tracer,
-    start: Start,
-    attached: Attached,
-    reconcile: Reconcile,
-    series: Option<Series>,
-    durations: bool,
-    /// The highest values of the time-wait counters that were exported so far. An exported counter
-    /// must not decrease.
-    shown: TimeWait,
-    delivery_stats: Arc<DeliveryStats>,
-    looked: Instant,
-    /// The error message that was printed last.
-    last_error: String,
-}
-
-impl Worker {
-    fn start(settings: Settings, on_start: impl FnOnce(&Probe)) -> Result<Self, Error> {
-        let Settings {
-            options,
-            reconcile,
-            max_audit_cpu,
-            drop_privileges,
-            max_series,
-            durations,
-            delivery_stats,
-        } = settings;
-        let mut tracer = Tracer::start(&options)?;
-        tracer.limit_audits(max_audit_cpu);
-        on_start(tracer.probe());
-        if drop_privileges {
-            relinquish::keep_only(&relinquish::of_scans(tracer.probe()))?;
-        }
-        let start = tracer.start_report();
-        Ok(Self {
-            attached: start.attached.clone(),
-            start,
-            tracer,
-            reconcile,
-            series: max_series.map(Series::new),
-            durations,
-            shown: TimeWait::default(),
-            delivery_stats,
-            looked: Instant::now(),
-            last_error: String::new(),
-        })
-    }
-
-    /// Answers requests until all handles of the tracer are dropped.
-    fn answer(&mut self, asked: &Receiver<Request>) {
-        loop {
-            match asked.recv_timeout(LOOK_FOR_MISSES.saturating_sub(self.looked.elapsed())) {
-                Ok(request) => {
-                    let all = std::iter::once(request).chain(asked.try_iter()).collect();
-                    self.answer_all(all);
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-            if self.looked.elapsed() >= LOOK_FOR_MISSES {
-                self.look_for_misses();
-            }
-        }
-    }
-
-    fn answer_all(&mut self, requests: Vec<Request>) {
-        let mut texts = HashMap::new();
-        let mut reading = None;
-        // Ignore send errors, because the client may have disconnected.
-        for request in requests {
-            match request {
-                Request::Scrape(_, answer) if answer.is_closed() => {}
-                Request::Scrape(format, answer) => {
-                    let reading = reading.get_or_insert_with(|| self.read());
-                    let text = reading.as_ref().map_err(Broken::clone).map(|metrics| {
-                        texts.entry(format).or_insert_with(|| text(metrics, format).into())
-                    });
-                    let _ = answer.send(text.map(|text: &mut Bytes| text.clone()));
-                }
-                Request::Metrics(answer) => {
-                    let reading = reading.get_or_insert_with(|| self.read());
-                    let _ = answer.send(reading.as_ref().map(Arc::clone).map_err(Broken::clone));
-                }
-                Request::Scan(answer) => {
-                    let _ = answer.send(self.tracer.reconcile().map_err(|error| broken(&error)));
-                }
-                Request::Ping(answer) => {
-                    let _ = answer.send(());
-                }
-            }
-        }
-    }
-
-    fn read(&mut self) -> Result<Arc<[Metric]>, Broken> {
-        // Make a scan first if a scan is due, so that the exported gauges are correct.
-        self.look_for_misses();
-        let read = self.tracer.snapshot().and_then(|it| Ok((it, self.tracer.map_entries()?)));
-        let (mut snapshot, map_entries) = read.map_err(|error| broken(&error))?;
-        snapshot.time_wait.keep_growing(&self.shown);
-        self.shown = snapshot.time_wait;
-        if let Some(attached) = &snapshot.attached {
-            self.attached = attached.clone();
-        }
-        if let (Some(series), Some(rows)) = (&mut self.series, &snapshot.namespaces) {
-            series.update(rows);
-        }
-        let delivery_stats = &self.delivery_stats;
-        let pushed = || Pushed {
-            errors: delivery_stats.push_errors.load(Relaxed),
-            dropped: delivery_stats.push_dropped.load(Relaxed),
-        };
-        let exporter = Exporter {
-            kernel: self.start.kernel.clone(),
-            netns: self.start.netns.to_string(),
-            started: unix_seconds(self.start.time),
-            hooks: self.attached.hooks,
-            is_degraded: !self.attached.limits.is_empty(),
-            map_entries,
-            textfile_errors: delivery_stats
-                .has_textfile
-                .then(|| delivery_stats.textfile_errors.load(Relaxed)),
-            pushed: delivery_stats.has_push.then(pushed),
-        };
-        let durations = self
-            .tracer
-            .durations()
-            .map(|histograms| Durations { histograms, with_buckets: self.durations });
-        Ok(metrics(&snapshot, &exporter, self.series.as_ref(), durations.as_ref()).into())
-    }
-
-    /// Makes a scan if a scan is due. If the scan fails, the gauges stay inexact, and a metric
-    /// reports that the gauges are inexact.
-    fn look_for_misses(&mut self) {
-        self.looked = Instant::now();
-        let error = match self.tracer.reconcile_if_due(self.reconcile) {
-            Ok(()) => String::new(),
-            Err(error) => error.to_string(),
-        };
-        if !error.is_empty() && error != self.last_error {
-            eprintln!("tcpstate: {}", crate::text::escaped(&error));
-        }
-        self.last_error = error;
-    }
-}
-
-fn broken(error: &Error) -> Broken {
-    Broken(error.to_string().into())
 }

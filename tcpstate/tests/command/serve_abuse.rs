@@ -4,13 +4,22 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::TcpStream,
-    thread,
-    time::Instant,
+    net::{SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
-use tcpstate_tests::{emulated::scaled, netns::Namespace, wait};
+use tcpstate_tests::{
+    emulated::{is_emulated, scaled},
+    netns::Namespace,
+    stopped::StoppedThread,
+    wait,
+};
 
 use super::served::{PATIENCE, Server, serve};
 
@@ -45,24 +54,31 @@ fn assert_serves(server: &mut Server, after: &str) {
 fn serve_refuses_requests_that_are_not_for_metrics() {
     let _namespace = Namespace::enter();
     let mut server = Server::start(&mut serve(&[]));
-    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let get =
+        |path: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let header = |lines: &str| {
-        format!("GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{lines}\r\n")
+        format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}\r\n")
     };
     let many_lines = "X-Many: y\r\n".repeat(1000);
     for (what, request, statuses) in [
         ("the index", get("/"), &[200][..]),
         ("a query", get("/metrics?name[]=tcpstate_exact"), &[200]),
-        ("the whole URL", get("http://elsewhere/metrics"), &[200]),
+        ("the whole URL", get("http://127.0.0.1/metrics"), &[200]),
+        ("the whole URL of another host", get("http://elsewhere/metrics"), &[421]),
+        ("another host", "GET /metrics HTTP/1.1\r\nHost: elsewhere\r\nConnection: close\r\n\r\n".into(), &[421]),
+        ("another host of the index", "GET / HTTP/1.1\r\nHost: elsewhere\r\nConnection: close\r\n\r\n".into(), &[421]),
+        ("another host's health", "GET /healthz HTTP/1.1\r\nHost: elsewhere\r\nConnection: close\r\n\r\n".into(), &[200]),
+        ("two hosts", header("Host: localhost\r\n"), &[400]),
+        ("no host", "GET /metrics HTTP/1.0\r\n\r\n".into(), &[200]),
         ("another path", get("/metrics/"), &[404]),
         ("two slashes", get("//metrics"), &[404]),
         ("a way up", get("/metrics/../../etc/passwd"), &[404]),
         ("a hidden way up", get("/%2e%2e/%2e%2e/etc/passwd"), &[404]),
         ("letters in disguise", get("/%6detrics"), &[404]),
         ("a zero", get("/metrics\0"), &[400]),
-        ("an asterisk", "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".into(), &[404, 405]),
-        ("a post", "POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc".into(), &[405]),
-        ("a tunnel", "CONNECT example.com:443 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".into(), &[404, 405]),
+        ("an asterisk", "OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".into(), &[404, 405]),
+        ("a post", "POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc".into(), &[405]),
+        ("a tunnel", "CONNECT example.com:443 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".into(), &[404, 405]),
         ("a long path", get(&format!("/{}", "a".repeat(1 << 20))), &[400, 414, 431]),
         ("a long header", header(&format!("X: {}\r\n", "y".repeat(1 << 20))), &[431]),
         ("many headers", header(&many_lines), &[431]),
@@ -80,7 +96,8 @@ fn serve_refuses_requests_that_are_not_for_metrics() {
         }
         assert_serves(&mut server, what);
     }
-    let head = server.send(b"HEAD /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let head =
+        server.send(b"HEAD /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let head = head.expect("it answers");
     assert!(head.status == 200 && head.body.is_empty() && head.header.contains("content-length: "));
 }
@@ -90,7 +107,7 @@ fn serve_answers_pipelined_requests_and_then_refuses_garbage() {
     let _namespace = Namespace::enter();
     let mut server = Server::start(&mut serve(&[]));
     let mut stream = server.connect();
-    let request = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     stream
         .write_all(format!("{}\0\0garbage\r\n\r\n", request.repeat(20)).as_bytes())
         .expect("sent");
@@ -120,7 +137,7 @@ fn serve_answers_while_thousands_of_connections_hang() {
     let hang = |number: u64| -> TcpStream {
         let mut stream = server.connect();
         let beginning: &[u8] = match number % 100 {
-            0 => b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n",
+            0 => b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
             odd if odd % 2 == 1 => b"GET /metrics HTTP/1.1\r\nX-Slow: ",
             _ => b"",
         };
@@ -140,12 +157,131 @@ fn serve_answers_while_thousands_of_connections_hang() {
     }
     assert_serves(&mut server, "all of them");
     let open = descriptors(&server);
-    assert!(open <= before + 130, "{open} files are open, {before} were before");
+    // The default of --max-connections, and the reserve for requests that do not wait.
+    assert!(open <= before + 512 + 128 + 2, "{open} files are open, {before} were before");
     drop(hanging);
     wait::until_within(PATIENCE, "its descriptors to be as few as before", || {
         descriptors(&server) <= before
     });
     assert!(server.end().success());
+}
+
+/// Clients that ask for `/metrics` without a pause, until the value is dropped. Half of the clients
+/// keep their connection, and the others connect for each request.
+struct Hogs {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<u64>>,
+}
+
+impl Hogs {
+    fn start(number: u64, address: SocketAddr, host: &'static str) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let start = |number: u64| {
+            let stop = Arc::clone(&stop);
+            let close = if number.is_multiple_of(2) { "" } else { "Connection: close\r\n" };
+            let request = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n{close}\r\n");
+            let builder = thread::Builder::new().stack_size(128 << 10);
+            builder.spawn(move || hog(&stop, address, &request)).expect("a thread can start")
+        };
+        let threads = (0..number).map(start).collect();
+        Self { stop, threads }
+    }
+
+    /// Stops all clients. Returns the number of answers that the clients got.
+    fn stop(self) -> u64 {
+        self.stop.store(true, Relaxed);
+        self.threads.into_iter().map(|thread| thread.join().expect("it does not panic")).sum()
+    }
+}
+
+/// Sends a request again and again. Ignores errors, because the server may close a connection.
+fn hog(stop: &AtomicBool, address: SocketAddr, request: &str) -> u64 {
+    let mut answers = 0;
+    let mut buffer = vec![0; 1 << 16];
+    while !stop.load(Relaxed) {
+        let Ok(mut stream) = TcpStream::connect(address) else { continue };
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket has timeouts");
+        while !stop.load(Relaxed) {
+            match stream.write_all(request.as_bytes()).and_then(|()| stream.read(&mut buffer)) {
+                Ok(1..) => answers += 1,
+                _ => break,
+            }
+        }
+    }
+    answers
+}
+
+#[test]
+fn serve_answers_health_and_polite_clients_among_hundreds_that_never_pause() {
+    let _namespace = Namespace::enter();
+    let clients = scaled(500);
+    for (max, host) in [("512", "localhost"), ("16", "localhost"), ("16", "elsewhere")] {
+        let mut server = Server::start(&mut serve(&["--max-connections", max]));
+        let hogs = Hogs::start(clients, server.address, host);
+        let mut times: Vec<_> = (0..100)
+            .map(|_| {
+                let asked = Instant::now();
+                let response = server.get("/healthz", "");
+                assert_eq!(response.status, 200, "{response:?}");
+                asked.elapsed()
+            })
+            .collect();
+        times.sort();
+        for _ in 0..20 {
+            let found = server.get("/metrics", "");
+            assert_eq!(found.status, 200, "{found:?}");
+            assert_eq!(server.get("/readyz", "").status, 200);
+        }
+        let answers = hogs.stop();
+        println!(
+            "{clients} clients, --max-connections {max}, {host}: {answers} answers; /healthz took \
+             {:?} (median), {:?} (maximum)",
+            times[50], times[99]
+        );
+        // The maximum depends on the load of the machine. Each request was answered.
+        let is_fast = times[50] <= Duration::from_millis(100);
+        assert!(is_fast || is_emulated(), "{times:?}");
+        assert_serves(&mut server, "the hogs");
+        assert!(server.end().success());
+    }
+}
+
+#[test]
+fn serve_answers_with_the_last_reading_while_the_tracer_is_busy() {
+    let _namespace = Namespace::enter();
+    let server = Server::start(&mut serve(&[]));
+    let age = || server.metrics()["tcpstate_reading_age_seconds"];
+    assert!(age() < 1.0, "a new reading");
+    let stopped = StoppedThread::new(server.pid(), "tracer");
+    assert_eq!(server.get("/healthz", "").status, 200);
+    assert_eq!(server.get("/readyz", "").status, 200);
+    let first = age();
+    let second = age();
+    assert!(first > 0.5 && second > first, "{first}, {second}");
+    let open = server.get("/metrics", "Accept: application/openmetrics-text;version=1.0.0\r\n");
+    assert!(open.body.ends_with("\n# EOF\n"), "{}", open.body);
+    assert!(open.body.contains("\ntcpstate_reading_age_seconds "), "{}", open.body);
+    drop(stopped);
+    wait::until_within(PATIENCE, "a new reading", || age() < 0.5);
+    assert!(server.end().success());
+}
+
+#[test]
+fn serve_answers_for_hosts_that_are_allowed() {
+    let _namespace = Namespace::enter();
+    let server = Server::start(&mut serve(&["--allow-host", "node5,*.mesh.local"]));
+    let status = |host: &str| {
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        server.send(request.as_bytes()).expect("it answers")
+    };
+    for host in ["node5:80", "a.mesh.local", "[::1]:80", "192.0.2.1", "localhost"] {
+        assert_eq!(status(host).status, 200, "{host}");
+    }
+    let refused = status("rebound.example:9919");
+    assert_eq!(refused.status, 421, "{refused:?}");
+    let expected = "cannot answer for the host rebound.example:9919: it is not an allowed name\n\
+         help: ask by IP address, or run tcpstate serve with --allow-host NAME\n";
+    assert_eq!(refused.body, expected);
 }
 
 #[test]

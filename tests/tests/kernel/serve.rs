@@ -85,8 +85,9 @@ fn serving_is_exact_without_privileges() {
         assert!(line.ends_with(expected), "{line}");
     }
     let scrape = || {
-        let text = runtime.block_on(tracer_handle.scrape(Format::Prometheus)).expect("a scrape");
-        String::from_utf8(text.to_vec()).expect("metrics are text")
+        let reading = runtime.block_on(tracer_handle.scrape(None)).expect("a scrape");
+        let text = reading.text(Format::Prometheus).concat();
+        String::from_utf8(text).expect("metrics are text")
     };
     let mixed = Mixed::open(usize::try_from(scaled(2000).max(1000)).expect("it is small"));
     wait::grace_period();

@@ -7,12 +7,15 @@ use sd_notify::NotifyState;
 use tokio::{
     net::{TcpListener, TcpSocket},
     signal::unix::Signal,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval},
 };
 
 use super::{Arguments, Error};
 use crate::{
-    serve::{Progress, Textfile, TracerHandle, http},
+    serve::{
+        Progress, Textfile, TracerHandle,
+        http::{self, Hosts},
+    },
     text::escaped,
     view::metrics::Format,
 };
@@ -50,10 +53,11 @@ pub(super) async fn answer(
     let Progress { started, mut ended } = progress;
     let address = listener.as_ref().map(TcpListener::local_addr).transpose();
     let address = address.context("cannot read the listening address")?;
-    if let Some(listener) = listener {
+    if let (Some(listener), Some(address)) = (listener, address) {
         // If a request arrives before the first scan ends, the request is answered after the scan.
         let most = arguments.max_connections as usize;
-        tokio::spawn(http::serve(listener, tracer_handle.clone(), most));
+        let hosts = Hosts::new(arguments.allow_host.clone(), address);
+        tokio::spawn(http::serve(listener, tracer_handle.clone(), most, hosts));
     }
     started.await.context("cannot start the tracer")??;
     if let Some(address) = address {
@@ -71,15 +75,18 @@ pub(super) async fn answer(
     loop {
         tokio::select! {
             _ = &mut ended => bail!("cannot count: the thread that counts has ended"),
-            _ = hang_up.recv() => report(tracer_handle.scan().await.err()),
+            _ = hang_up.recv() => {
+                // A scan may take a minute. The loop must not wait for it.
+                let tracer_handle = tracer_handle.clone();
+                tokio::spawn(async move { report(tracer_handle.scan().await.err()) });
+            }
             _ = writes.tick(), if textfile.is_some() => {
                 if let Some(textfile) = textfile {
                     report(write(tracer_handle, textfile).await.err());
                 }
             }
             _ = looks.tick(), if watchdog.is_some() => {
-                // The watchdog is notified only if the tracer's thread is alive.
-                if timeout(looks.period(), tracer_handle.ping()).await.is_ok_and(|it| it.is_ok()) {
+                if tracer_handle.is_alive() {
                     notify_manager(NotifyState::Watchdog);
                 }
             }
@@ -88,7 +95,10 @@ pub(super) async fn answer(
 }
 
 async fn write(tracer_handle: &TracerHandle, textfile: &mut Textfile) -> Result<()> {
-    let text = tracer_handle.scrape(Format::Prometheus).await?;
+    let Some(reading) = tracer_handle.scrape_or_last(Some(Format::Prometheus)).await else {
+        return Ok(());
+    };
+    let text = reading?.text(Format::Prometheus).concat();
     if let Some(error) = textfile.write(&text) {
         eprintln!("tcpstate: cannot write the textfile: {error}");
         eprintln!(

@@ -26,14 +26,15 @@ use super::{
 use crate::{
     aggregate::Reconcile,
     probe::{HistogramOptions, MAX_NAMESPACES, MAX_TIMED, Netns, Options, relinquish},
-    serve::{DeliveryStats, Settings, Textfile, TracerHandle},
+    serve::{DeliveryStats, Settings, Textfile, TracerHandle, http::AllowedHost},
 };
 
 /// Serve metrics for Prometheus
 ///
 /// Answers GET /metrics in OpenMetrics or in the text format of Prometheus, whichever the client
 /// prefers. /healthz reports whether the process is alive, and /readyz whether it counts. A scrape
-/// reads the counts from the kernel. Nothing is computed between scrapes.
+/// reads the counts from the kernel. While a scan of many namespaces runs, a scrape gets the last
+/// reading and its age. Nothing is computed between scrapes.
 ///
 /// serve drops its privileges when all hooks are attached. SIGTERM ends serve. After SIGHUP, serve
 /// scans all sockets, which corrects the gauges after missed events; counters keep their values.
@@ -60,6 +61,21 @@ pub(super) struct Arguments {
         default_value = "127.0.0.1:9919"
     )]
     listen: Listen,
+
+    /// Host name that clients may use
+    ///
+    /// Host name that clients may use in a URL: NAME, *.DOMAIN, or * for every name; repeatable. IP
+    /// addresses, localhost and the names of the listening address are always allowed. A request
+    /// for another host name gets status 421, against DNS rebinding. Environment variable:
+    /// TCPSTATE_ALLOW_HOST.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "TCPSTATE_ALLOW_HOST",
+        hide_env = true,
+        value_delimiter = ','
+    )]
+    allow_host: Vec<AllowedHost>,
 
     /// Network namespace, such as pid:1
     ///
@@ -122,9 +138,10 @@ pub(super) struct Arguments {
 
     /// Maximum number of connections
     ///
-    /// Maximum number of open connections. At the maximum, a new connection replaces the oldest
-    /// idle connection.
-    #[arg(long, alias = "most-connections", value_name = "N", default_value = "128", value_parser = value_parser!(u32).range(1..=65_536), help_heading = ADVANCED)]
+    /// Maximum number of open connections. Another 128 connections have no request in progress:
+    /// they are for /healthz and /readyz. At the maximum, a new connection replaces the oldest idle
+    /// connection, and a scrape gets the last reading.
+    #[arg(long, alias = "most-connections", value_name = "N", default_value = "512", value_parser = value_parser!(u32).range(1..=65_536), help_heading = ADVANCED)]
     max_connections: u32,
 
     /// Maximum sockets per scan [default: automatic]

@@ -96,13 +96,15 @@ impl Push {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let collected = match self.tracer_handle.metrics().await {
-                Ok(metrics) => {
+            let collected = match self.tracer_handle.scrape_or_last(None).await {
+                None => Err("cannot read the counters yet: a scan is running".to_owned()),
+                Some(Ok(reading)) => {
+                    let metrics = reading.metrics();
                     let points = shown(&metrics).map(|metric| metric.samples.len()).sum();
                     let collection = collector.collect(&metrics);
                     collection.map(|it| (it, points)).map_err(|error| error.to_string())
                 }
-                Err(error) => Err(error.to_string()),
+                Some(Err(error)) => Err(error.to_string()),
             };
             match collected {
                 Ok((collection, points)) => {

@@ -6,7 +6,7 @@ mod losses;
 mod processor_time;
 mod scan;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tcpstate_common::abi::{CONTROL_SCAN, CpuSlots, EventLosses};
 
@@ -18,7 +18,7 @@ use super::{
     Counts, Events, Identity, Reading, histograms::Timer, namespaces::Namespaces, owner_hints,
 };
 use crate::{
-    probe::{Error, Options, Probe, Touched, map_error},
+    probe::{Error, Options, Probe, Pulse, Touched, map_error},
     report::{Limit, Losses, Minis, Missed, UnknownOwners},
 };
 
@@ -66,6 +66,8 @@ pub struct Live {
     timer: Option<Timer>,
     /// The number of namespaces that the last scan could not find or enter.
     unentered: u64,
+    /// The progress of the walks over namespaces.
+    pulse: Arc<Pulse>,
     /// All counts at the last glance.
     glanced: Counts,
     /// The reason why sockets that were opened before the start have no owners, if events are
@@ -88,6 +90,7 @@ impl Live {
             namespaces: probe.rows.take().map(Namespaces::new),
             timer: probe.histograms.as_ref().map(|hook| Timer::new(hook.by, hook.is_filtered)),
             unentered: 0,
+            pulse: Arc::default(),
             glanced: Counts::default(),
             probe,
             control: 0,
@@ -116,6 +119,12 @@ impl Live {
     /// Returns the attached BPF programs.
     pub fn probe_mut(&mut self) -> &mut Probe {
         &mut self.probe
+    }
+
+    /// Returns the pulse that beats while a walk over many namespaces makes progress.
+    #[must_use]
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
     }
 
     /// Returns the number of events that were missed since the BPF programs were loaded. The

@@ -15,7 +15,7 @@ use tcpstate_common::{
 use super::{Live, processor_time::timed};
 use crate::{
     probe::{
-        Error, Touched, kernel, map_error,
+        Error, Pulse, Touched, kernel, map_error,
         namespaces::{self, Visited},
     },
     report::Missed,
@@ -102,7 +102,7 @@ impl Live {
         let sockets = &self.probe.sockets;
         let walk = || sockets.run();
         let (visited, cost) = if self.namespaces.is_some() {
-            each_namespace(walk)?
+            each_namespace(&self.pulse, walk)?
         } else {
             (Visited::default(), timed(walk)?.1)
         };
@@ -182,8 +182,11 @@ impl Live {
             sockets += kernel::hashed_sockets();
             Ok(())
         };
-        let cost =
-            if self.namespaces.is_some() { each_namespace(count)?.1 } else { timed(&mut count)?.1 };
+        let cost = if self.namespaces.is_some() {
+            each_namespace(&self.pulse, count)?.1
+        } else {
+            timed(&mut count)?.1
+        };
         let entries = if self.keeps_scan_map {
             2 * sockets + SPARE_ENTRIES_TO_KEEP
         } else {
@@ -269,9 +272,10 @@ fn has_hidden_orphans(base: &Population, zero: &Reading, end: &Reading) -> bool 
 /// Calls `visit` in each network namespace, on a separate thread. Returns the visited namespaces
 /// and the CPU time of the visits.
 fn each_namespace(
+    pulse: &Pulse,
     visit: impl FnMut() -> Result<(), Error> + Send,
 ) -> Result<(Visited, Duration), Error> {
-    let worker = || timed(|| namespaces::visit_each(visit));
+    let worker = || timed(|| namespaces::visit_each(pulse, visit));
     let result = thread::scope(|scope| scope.spawn(worker).join());
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

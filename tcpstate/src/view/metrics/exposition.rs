@@ -55,17 +55,23 @@ impl Kind {
     }
 }
 
-/// Returns all metrics as one text.
+/// Returns metrics as one text, without the end of the text. [`end`] returns the end.
 #[must_use]
 pub fn text(metrics: &[Metric], format: Format) -> String {
     let mut text = Text { format, text: String::new() };
     for metric in metrics {
         text.metric(metric);
     }
-    if format == Format::OpenMetrics {
-        text.text.push_str("# EOF\n");
-    }
     text.text
+}
+
+/// Returns the line that marks the end of a text. Only OpenMetrics has such a line.
+#[must_use]
+pub fn end(format: Format) -> &'static str {
+    match format {
+        Format::Prometheus => "",
+        Format::OpenMetrics => "# EOF\n",
+    }
 }
 
 /// The text that has been written so far.
@@ -169,7 +175,7 @@ mod tests {
         all.metric(Kind::Histogram, "t_life_seconds", "How long.")
             .sample(&[("side", "client")], distribution.clone())
             .sample(&[], distribution);
-        text(&all.all(), format)
+        text(&all.all(), format) + end(format)
     }
 
     const LIFE: &str = "\

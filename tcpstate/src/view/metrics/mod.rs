@@ -11,12 +11,12 @@ mod series;
 
 pub use self::{
     durations::Durations,
-    exposition::{Format, text},
+    exposition::{Format, end, text},
     metric::{Distribution, Kind, Label, Metric, Value},
     series::{Series, SocketsOf},
 };
 
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tcpstate_common::{
     State,
@@ -79,6 +79,16 @@ pub fn metrics(
     costs(&mut all, snapshot);
     about(&mut all, exporter);
     all.all()
+}
+
+/// Returns the metric that says how old the other numbers are. While a scan runs, an answer
+/// contains the numbers of an earlier reading.
+#[must_use]
+pub fn reading_age(age: Duration) -> Metric {
+    let mut all = Metrics::default();
+    let help = "Time between the reading of these numbers and this answer.";
+    all.metric(Kind::Gauge, "tcpstate_reading_age_seconds", help).sample(&[], age.as_secs_f64());
+    all.all().remove(0)
 }
 
 fn label(family: Family) -> &'static str {
