@@ -18,6 +18,7 @@
 //! - [`emulated`]: smaller workloads on a slow machine
 //! - [`errors`]: the entries of docs/ERRORS.md, which tests compare with the printed errors
 //! - [`measure`]: the cost of programs in the kernel, for benchmarks
+//! - [`random`]: a generator of repeatable random numbers
 //! - [`rows`]: the results of a benchmark
 //! - [`peers`]: other programs for the same task, for benchmarks
 //! - [`own`]: tcpstate as a running process, for benchmarks
@@ -42,6 +43,7 @@ pub mod netns;
 pub mod own;
 pub mod paths;
 pub mod peers;
+pub mod random;
 pub mod recordings;
 pub mod rows;
 pub mod served;

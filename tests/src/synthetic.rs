@@ -13,6 +13,8 @@ use tcpstate_common::State::{
     self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
 };
 
+use crate::random::Random;
+
 /// The transitions of each side of a connection. Each transition has the average duration of the
 /// state that the transition leaves, in nanoseconds.
 const CLIENT: [(State, State, u64); 5] = [
@@ -38,7 +40,7 @@ const PROGRAMS: [&str; 5] = ["nginx", "envoy", "postgres", "node", "curl"];
 /// Never panics.
 #[must_use]
 pub fn events(count: usize) -> Vec<Event> {
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random::new(0x9e37_79b9_7f4a_7c15);
     let mut waiting = BinaryHeap::new();
     let mut moves: Vec<Vec<Event>> = Vec::new();
     let mut events = Vec::with_capacity(count);
@@ -106,23 +108,4 @@ fn connection(random: &mut Random, begin: u64, socket: u64) -> Vec<Event> {
             }
         })
         .collect()
-}
-
-/// A pseudo-random generator with a fixed sequence (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-
-    /// Returns a random duration with an exponential distribution, in nanoseconds.
-    fn about(&mut self, average: u64) -> u64 {
-        let uniform = (self.below(1 << 20) + 1) as f64 / f64::from(1 << 20);
-        let nanos = Duration::from_nanos(average).mul_f64(-uniform.ln()).as_nanos();
-        u64::try_from(nanos).unwrap_or(u64::MAX)
-    }
 }

@@ -9,7 +9,7 @@ use super::Stage;
 use crate::{
     emulated::is_emulated,
     netns::Sysctl,
-    traffic::{Family, Listener, begin_connect, bound, deafen, hear, reset, socket},
+    traffic::{Family, Listener, begin_connect, bound, deafen, hear, reset, set_option, socket},
     truth::{sockets, tcp_ext},
     wait,
 };
@@ -157,19 +157,9 @@ fn sharing(family: Family, port: u16) -> Listener {
 }
 
 fn defer_accept(listener: &Socket) {
-    use std::os::fd::AsRawFd as _;
     let seconds: libc::c_int = 30;
-    // SAFETY: the kernel reads one int, which outlives the call.
-    let result = unsafe {
-        libc::setsockopt(
-            listener.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_DEFER_ACCEPT,
-            (&raw const seconds).cast(),
-            libc::socklen_t::try_from(size_of_val(&seconds)).expect("an int is small"),
-        )
-    };
-    assert_eq!(result, 0, "every listener has the option");
+    set_option(listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)
+        .expect("every listener has the option");
 }
 
 fn deaf_clients(listener: &Listener, family: Family, number: usize) -> Vec<Socket> {

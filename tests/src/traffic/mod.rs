@@ -22,7 +22,8 @@ pub use raw::{send_reset, sequence_number};
 pub use sides::{Sides, vanish};
 use socket2::Domain;
 pub use sockets::{
-    Listener, begin_connect, bound, connecting, disconnect, port, reset, shutdown, socket, state,
+    Listener, begin_connect, bound, connecting, disconnect, port, reset, set_option, shutdown,
+    socket, state,
 };
 pub use time_wait::leave_time_wait;
 

@@ -1,15 +1,12 @@
 //! Connections in which the client changes its state first, and the server changes its state
 //! afterwards. A test can therefore distinguish the events of the two sides.
 
-use std::{
-    io::{self, Write as _},
-    os::fd::AsRawFd as _,
-};
+use std::io::Write as _;
 
 use nix::sys::socket::{setsockopt, sockopt::TcpRepair};
 use socket2::Socket;
 
-use super::{Family, Listener};
+use super::{Family, Listener, set_option};
 
 /// Makes connections in which the client changes its state first. The listener creates a child only
 /// after the client has sent data.
@@ -26,17 +23,8 @@ impl Sides {
         // This timeout is far longer than the time until a client sends data.
         let seconds: libc::c_int = 30;
         let listener = Listener::open(Family::V4);
-        // SAFETY: the kernel reads one int, which outlives the call.
-        let result = unsafe {
-            libc::setsockopt(
-                listener.socket().as_raw_fd(),
-                libc::IPPROTO_TCP,
-                libc::TCP_DEFER_ACCEPT,
-                (&raw const seconds).cast(),
-                libc::c_int::BITS / u8::BITS,
-            )
-        };
-        assert_eq!(result, 0, "TCP_DEFER_ACCEPT: {}", io::Error::last_os_error());
+        set_option(listener.socket(), libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)
+            .unwrap_or_else(|error| panic!("TCP_DEFER_ACCEPT: {error}"));
         Self(listener)
     }
 

@@ -98,6 +98,21 @@ pub fn disconnect(socket: &Socket) -> io::Result<()> {
     socket.connect(&unsafe { SockAddr::new(nowhere, length) })
 }
 
+/// Sets a socket option whose value is an int.
+pub fn set_option(
+    socket: &Socket,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of_val(&value)).expect("an int is small");
+    // SAFETY: the kernel reads one int, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// A listening socket.
 #[derive(Debug)]
 pub struct Listener {

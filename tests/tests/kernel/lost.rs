@@ -5,7 +5,7 @@
 //! each snapshot must then be right or say that it may be wrong. A tracer that scans must be exact
 //! and right again within [`TIME`].
 
-use std::{os::fd::AsRawFd as _, time::Duration};
+use std::time::Duration;
 
 use socket2::Socket;
 use tcpstate::{
@@ -17,8 +17,8 @@ use tcpstate_tests::{
     netns::{Namespace, Sysctl},
     traced::{options, testing},
     traffic::{
-        Family, Listener, begin_connect, connecting, deafen, leave_time_wait, reset, shutdown,
-        socket,
+        Family, Listener, begin_connect, connecting, deafen, leave_time_wait, reset, set_option,
+        shutdown, socket,
     },
     truth, wait,
     watch::{Scope, Watch},
@@ -297,17 +297,6 @@ fn mapped(listener: &Listener) -> Socket {
 }
 
 fn become_v4(client: &Socket) {
-    const IPV6_ADDRFORM: libc::c_int = 1;
-    let family = libc::AF_INET;
-    // SAFETY: the kernel reads one int, which outlives the call.
-    let result = unsafe {
-        libc::setsockopt(
-            client.as_raw_fd(),
-            libc::IPPROTO_IPV6,
-            IPV6_ADDRFORM,
-            (&raw const family).cast(),
-            libc::socklen_t::try_from(size_of_val(&family)).expect("an int is small"),
-        )
-    };
-    assert_eq!(result, 0, "IPV6_ADDRFORM: {}", std::io::Error::last_os_error());
+    set_option(client, libc::IPPROTO_IPV6, libc::IPV6_ADDRFORM, libc::AF_INET)
+        .expect("the socket has an IPv4 connection");
 }
