@@ -6,7 +6,7 @@
 //! ```
 //!
 //! - [`netns`]: a network namespace for a test, which contains only the sockets of the test
-//! - [`traffic`]: sockets, load, and idle connections, all over loopback
+//! - [`traffic`]: sockets, load and idle connections over loopback, and segments on a tun device
 //! - [`paths`]: scripted socket lifetimes that stop at checkpoints, where no packet is in flight
 //! - [`truth`]: the number of sockets from `/proc` and from `ss`
 //! - [`traced`]: a tracer under test, and the comparison with the truth

@@ -7,7 +7,6 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
-    io,
     marker::PhantomData,
     net::{Ipv6Addr, UdpSocket},
     os::{
@@ -24,9 +23,10 @@ use nix::{
     sched::{CloneFlags, setns, unshare},
     unistd::{Pid, gettid},
 };
-use socket2::{Domain, Socket, Type};
 
 use crate::{files, wait};
+
+pub(crate) mod device;
 
 /// The new namespace of the calling thread. When the value is dropped, the thread returns to its
 /// previous namespace.
@@ -53,7 +53,7 @@ impl Namespace {
             panic!("new network namespace: {error}: needs root, run `cargo xtask test`");
         }
         let here = current();
-        loopback_up()
+        device::up("lo")
             .expect("a new namespace has a loopback device, and its maker may configure it");
         Self { here, before, not_send: PhantomData }
     }
@@ -298,16 +298,8 @@ pub fn spread_loopback() -> bool {
 pub fn add_loopback_address(address: Ipv6Addr) {
     // The index of the loopback device, the first device of every namespace.
     const LOOPBACK: libc::c_int = 1;
-    let request = libc::in6_ifreq {
-        ifr6_addr: libc::in6_addr { s6_addr: address.octets() },
-        ifr6_prefixlen: Ipv6Addr::BITS,
-        ifr6_ifindex: LOOPBACK,
-    };
-    let any_socket = Socket::new(Domain::IPV6, Type::DGRAM, None).expect("there is IPv6");
-    // SAFETY: SIOCSIFADDR of an IPv6 socket reads one `in6_ifreq`, which outlives the call.
-    let result =
-        unsafe { libc::ioctl(any_socket.as_raw_fd(), libc::SIOCSIFADDR, &raw const request) };
-    assert_eq!(result, 0, "{address} for loopback: {}", io::Error::last_os_error());
+    device::add_v6(LOOPBACK, address, Ipv6Addr::BITS)
+        .unwrap_or_else(|error| panic!("{address} for loopback: {error}"));
     // The kernel may accept the address only a moment later.
     wait::until("the address to be usable", || {
         UdpSocket::bind((address, 0)).and_then(|socket| socket.connect((address, 9))).is_ok()
@@ -316,17 +308,4 @@ pub fn add_loopback_address(address: Ipv6Addr) {
 
 fn current() -> File {
     File::open("/proc/thread-self/ns/net").expect("every thread is in a network namespace")
-}
-
-fn loopback_up() -> io::Result<()> {
-    let mut name = [0; libc::IFNAMSIZ];
-    name[..2].copy_from_slice(&b"lo".map(u8::cast_signed));
-    let up = i16::try_from(libc::IFF_UP).expect("the flag is 1");
-    let request =
-        libc::ifreq { ifr_name: name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: up } };
-    let any_socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
-    // SAFETY: SIOCSIFFLAGS reads one ifreq, which outlives the call, and writes nothing.
-    let result =
-        unsafe { libc::ioctl(any_socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -1,13 +1,17 @@
-//! Creates sockets, traffic and idle connections on the loopback device of the thread's namespace.
+//! Creates sockets, traffic and idle connections on the loopback device of the thread's namespace,
+//! and a tun device whose packets the test itself reads and writes.
 
 mod deaf;
 mod idle;
 mod load;
 mod mixed;
 mod raw;
+pub mod segment;
 mod sides;
 mod sockets;
 mod time_wait;
+mod tun;
+mod wire;
 
 use std::{
     fmt,
@@ -26,6 +30,8 @@ pub use sockets::{
     socket, state,
 };
 pub use time_wait::leave_time_wait;
+pub use tun::Tun;
+pub use wire::Wire;
 
 /// The address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
