@@ -8,6 +8,7 @@
 //! - [`netns`]: a network namespace for a test, which contains only the sockets of the test
 //! - [`traffic`]: sockets, load and idle connections over loopback, and segments on a tun device
 //! - [`paths`]: scripted socket lifetimes that stop at checkpoints, where no packet is in flight
+//! - [`lines`]: running programs, and the comparison of their lines with the truth
 //! - [`truth`]: the number of sockets from `/proc` and from `ss`
 //! - [`traced`]: a tracer under test, and the comparison with the truth
 //! - [`watch`]: tracers of every scope, compared with the truth while no socket changes its state
@@ -38,6 +39,7 @@ pub mod command;
 pub mod emulated;
 pub mod errors;
 pub mod files;
+pub mod lines;
 pub mod measure;
 pub mod netns;
 pub mod own;

@@ -31,6 +31,7 @@ pub fn serve(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
 }
 
 /// A running server. The process is killed when this value is dropped.
+#[derive(Debug)]
 pub struct Server {
     child: Child,
     /// The address on which the server listens.

@@ -7,9 +7,11 @@
 mod counters;
 mod counts;
 mod proc;
+mod rows;
 mod ss;
 
 pub use counters::{Sockstat, sockstat, tcp_ext};
 pub use counts::Counts;
 pub use proc::{Sockets, await_end_of_sockets, has_mini, sockets, sockets_of, time_wait_of};
+pub use rows::{Kind, Row, Rows};
 pub use ss::{ss, ss_filtered, ss_kill};

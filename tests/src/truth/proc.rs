@@ -10,7 +10,7 @@ use crate::{traffic::Family, wait};
 
 /// The row of a full socket has 17 columns. The row of a mini socket has no columns after the
 /// kernel's address of the socket.
-const MINI_COLUMNS: usize = 12;
+pub(super) const MINI_COLUMNS: usize = 12;
 /// The value in the timer column of a time-wait mini socket. Only time-wait sockets have the value
 /// 03 in the timer column.
 const TIME_WAIT_TIMER: &str = "03";
@@ -68,7 +68,7 @@ pub fn sockets_of(family: Family) -> Sockets {
     sockets_in(tables(family))
 }
 
-fn tables(family: Family) -> &'static [&'static str] {
+pub(super) fn tables(family: Family) -> &'static [&'static str] {
     match family {
         Family::V4 => &["tcp"],
         Family::V6 => &["tcp6"],
@@ -126,7 +126,7 @@ fn count_minis(tables: &[&str], matches: impl Fn(&MiniRow) -> bool) -> u64 {
     count
 }
 
-fn for_each_row(table: &str, mut take: impl FnMut(&[&str])) {
+pub(super) fn for_each_row(table: &str, mut take: impl FnMut(&[&str])) {
     let text = fs::read_to_string(format!("/proc/thread-self/net/{table}"));
     for row in text.expect("the kernel has TCP and IPv6").lines().skip(1) {
         take(&columns(row));
@@ -137,12 +137,12 @@ fn columns(row: &str) -> Vec<&str> {
     row.split_ascii_whitespace().collect()
 }
 
-fn state(columns: &[&str]) -> State {
+pub(super) fn state(columns: &[&str]) -> State {
     let state = usize::from_str_radix(columns[3], 16).ok().and_then(State::from_number);
     state.unwrap_or_else(|| panic!("no such state: {columns:?}"))
 }
 
-fn is_time_wait_mini(columns: &[&str]) -> bool {
+pub(super) fn is_time_wait_mini(columns: &[&str]) -> bool {
     columns[5].split(':').next() == Some(TIME_WAIT_TIMER)
 }
 

@@ -45,7 +45,16 @@ impl Scope {
         matches!(self, Self::Family(_) | Self::ByFamily)
     }
 
-    pub(super) fn options(self, options: &Options) -> Options {
+    /// The family of the counted sockets. The value `None` means both families.
+    #[must_use]
+    pub fn family(self) -> Option<Family> {
+        match self {
+            Self::Family(family) => Some(family),
+            Self::One | Self::All | Self::ByFamily => None,
+        }
+    }
+
+    pub(crate) fn options(self, options: &Options) -> Options {
         let mut options = options.clone();
         match self {
             Self::One => {}
