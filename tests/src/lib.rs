@@ -8,6 +8,7 @@
 //! - [`netns`]: a network namespace for a test, which contains only the sockets of the test
 //! - [`traffic`]: sockets, load and idle connections over loopback, and segments on a tun device
 //! - [`paths`]: scripted socket lifetimes that stop at checkpoints, where no packet is in flight
+//! - [`torture`]: random lifetimes of sockets that end at random moments, and their peers
 //! - [`lines`]: running programs, and the comparison of their lines with the truth
 //! - [`truth`]: the number of sockets from `/proc` and from `ss`
 //! - [`traced`]: a tracer under test, and the comparison with the truth
@@ -51,6 +52,7 @@ pub mod rows;
 pub mod served;
 pub mod stopped;
 pub mod synthetic;
+pub mod torture;
 pub mod traced;
 pub mod traffic;
 pub mod truth;

@@ -29,3 +29,4 @@ mod serve_hist;
 mod serve_prometheus;
 mod served;
 mod terminal;
+mod torture;

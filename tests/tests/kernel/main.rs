@@ -35,4 +35,5 @@ mod recordings;
 mod scans;
 mod seeded;
 mod serve;
+mod torture;
 mod traffic_selfcheck;

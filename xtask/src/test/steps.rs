@@ -41,6 +41,9 @@ const LEFT_OUT: &[&str] = &[
     // This test runs every scripted path once for each address family. `families_add_up` and the
     // tests of `serve` also compare the address families.
     "families_equal_the_kernel_on_every_path",
+    // These two tests run many scripted lifetimes of sockets. The gate runs sixty lifetimes.
+    "torture_of_a_thousand",
+    "torture_by_family",
 ];
 
 /// The library test that waits a minute for TIME_WAIT to expire. This test uses almost no CPU, so
