@@ -10,6 +10,7 @@
 //! as a limit, restores the property.
 
 mod check;
+mod churn;
 mod count;
 mod desk;
 mod doctor;
@@ -17,6 +18,7 @@ mod errors;
 mod events;
 mod examples;
 mod explain;
+mod floods;
 mod guide;
 mod help;
 mod hist;

@@ -2,6 +2,7 @@
 //! and a tun device whose packets the test itself reads and writes.
 
 mod deaf;
+mod flood;
 mod idle;
 mod load;
 mod mixed;
@@ -19,6 +20,7 @@ use std::{
 };
 
 pub use deaf::{deafen, hear};
+pub use flood::{deaf_flood, flood};
 pub use idle::Idle;
 pub use load::{LISTENERS, Load, Style};
 pub use mixed::Mixed;

@@ -1,6 +1,11 @@
 //! Reads the kernel's own counters from `sockstat` and `TcpExt`.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use crate::wait;
 
 /// The TCP lines of `/proc/net/sockstat` and `sockstat6`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +38,27 @@ pub fn sockstat() -> Sockstat {
         tw: field(&v4, "TCP:", "tw"),
         alloc: field(&v4, "TCP:", "alloc"),
     }
+}
+
+/// Waits until the numbers of sockets of the thread's namespace have not changed for this time.
+///
+/// # Panics
+/// Panics if the numbers still change after two minutes. Sockets in `TIME_WAIT` end for one minute
+/// after the last connection.
+pub fn await_quiet(quiet: Duration) {
+    const LONGEST: Duration = Duration::from_secs(120);
+    let numbers = || {
+        let Sockstat { inuse, inuse6, tw, .. } = sockstat();
+        [inuse, inuse6, tw]
+    };
+    let (mut last, mut since) = (numbers(), Instant::now());
+    wait::until_within(LONGEST + quiet, "quiet", || {
+        let now = numbers();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        since.elapsed() >= quiet
+    });
 }
 
 /// Reads a counter of `TcpExt` in the thread's namespace, for example `TWKilled`.

@@ -10,7 +10,7 @@ mod proc;
 mod rows;
 mod ss;
 
-pub use counters::{Sockstat, sockstat, tcp_ext};
+pub use counters::{Sockstat, await_quiet, sockstat, tcp_ext};
 pub use counts::Counts;
 pub use proc::{Sockets, await_end_of_sockets, has_mini, sockets, sockets_of, time_wait_of};
 pub use rows::{Kind, Row, Rows};

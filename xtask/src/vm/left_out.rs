@@ -7,6 +7,7 @@ pub(super) const LEFT_OUT: &[&str] = &[
     // too slow for the times that they assert.
     "lost_",
     "seeded_",
+    "torture_",
     // The tests `count_` to `a_sysctl_is` do not use BPF.
     "count_",
     "doctor_",
