@@ -1,8 +1,9 @@
 //! The cgroup of a full socket.
 
 use crate::{
+    access::{Access, Probed},
     config::config,
-    sock::{Access, Probed, Sock},
+    sock::Sock,
 };
 
 /// Returns the number of the cgroup in which the socket, or its listener, was created; 0 if

@@ -17,9 +17,10 @@ use tcpstate_common::{
 };
 
 use crate::{
+    access::{Access, Probed},
     config::config,
     maps, ring,
-    sock::{Access, Probed, Sock},
+    sock::Sock,
 };
 
 /// `tcp_send_reset(const struct sock *sk, const struct sk_buff *skb, ...)`: the kernel sends a RST,

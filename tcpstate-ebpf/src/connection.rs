@@ -1,9 +1,6 @@
 //! The fields of a connection that the filter reads, from a full socket or a mini socket.
 
-use crate::{
-    cgroups,
-    sock::{Access, Sock},
-};
+use crate::{access::Access, cgroups, sock::Sock};
 
 /// The fields of a connection that a filter can check. A filter reads only the fields for which it
 /// has a condition.

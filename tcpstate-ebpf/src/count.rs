@@ -12,10 +12,11 @@ use tcpstate_common::{
 };
 
 use crate::{
+    access::Access,
     atomic::{add_one, add_one_atomically},
     config::{self, config},
     families, losses, maps, namespaces, scan,
-    sock::{Access, Sock},
+    sock::Sock,
 };
 
 /// Counts one event of a socket in scope, and reports the event to the scan if a scan is running.

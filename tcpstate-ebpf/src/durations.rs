@@ -14,11 +14,12 @@ use tcpstate_common::{
 };
 
 use crate::{
+    access::Access,
     events::Transition,
     histograms::{self, HistogramRef},
     maps, mini_durations,
     process::Process,
-    sock::{Access, Sock},
+    sock::Sock,
     socket_table::Observed,
 };
 

@@ -30,6 +30,7 @@ use crate::{
     maps::{CGROUPS_REMEMBERED, CGROUPS_SEEN, PORTS},
     process::Process,
     sock::ANY_V4,
+    verifier::checked_once,
 };
 
 /// Reads one field of the filter's configuration. The macro reads only that field, so that the
@@ -92,30 +93,43 @@ pub(crate) enum Verdict {
     Never,
 }
 
-/// The parts of a connection that are known at the time of an event.
+/// The parts of a connection that are known at the time of an event, as bits.
 #[derive(Clone, Copy)]
-struct Known {
-    /// The event is the birth of a child. The remote address of a newborn child is not known yet.
-    /// The local address of a newborn child is known only if the listener is bound to an address.
-    is_child: bool,
-    /// The socket is a listener, which never has a remote address.
-    is_listener: bool,
-    /// The remote address and port are known.
-    has_peer: bool,
-}
+struct Known(u64);
 
 impl Known {
+    /// The event is the birth of a child. The remote address of a newborn child is not known yet.
+    /// The local address of a newborn child is known only if the listener is bound to an address.
+    const IS_CHILD: u64 = 1;
+    /// The socket is a listener, which never has a remote address.
+    const IS_LISTENER: u64 = 2;
+    /// The remote address and port are known.
+    const HAS_PEER: u64 = 4;
+
+    /// Returns whether at least one of the bits is set.
     #[inline(always)]
-    fn at(from: usize, to: usize) -> Self {
-        const CLOSE: usize = State::Close as usize;
-        const LISTEN: usize = State::Listen as usize;
+    fn has(self, bits: u64) -> bool {
+        self.0 & bits != 0
+    }
+}
+
+checked_once! {
+    /// Returns the bits of [`Known`] for an event.
+    fn known_at(from: u64, to: u64) -> u64 {
+        const CLOSE: u64 = State::Close as u64;
+        const LISTEN: u64 = State::Listen as u64;
         let is_apart = from == CLOSE || from == LISTEN;
-        let is_child = is_apart && to == State::SynRecv as usize;
-        Self {
-            is_child,
-            is_listener: to == LISTEN || (from == LISTEN && to == CLOSE),
-            has_peer: !is_apart || to == State::SynSent as usize,
+        let mut known = 0;
+        if is_apart && to == State::SynRecv as u64 {
+            known |= Known::IS_CHILD;
         }
+        if to == LISTEN || (from == LISTEN && to == CLOSE) {
+            known |= Known::IS_LISTENER;
+        }
+        if !is_apart || to == State::SynSent as u64 {
+            known |= Known::HAS_PEER;
+        }
+        known
     }
 }
 
@@ -125,7 +139,7 @@ impl Known {
 #[inline(always)]
 pub(crate) fn of_socket(connection: &impl Connection, from: usize, to: usize) -> Verdict {
     let conditions = filter!(conditions);
-    let known = Known::at(from, to);
+    let known = Known(known_at(from as u64, to as u64));
     let mut verdict = Verdict::Now;
     /// Checks one condition. If the condition is false and the field can no longer change
     /// (`known`), no later event matches.
@@ -139,42 +153,42 @@ pub(crate) fn of_socket(connection: &impl Connection, from: usize, to: usize) ->
             }
         };
     }
-    let is_peer_settled = known.has_peer || known.is_listener;
+    let has_peer = known.has(Known::HAS_PEER);
+    let is_peer_settled = known.has(Known::HAS_PEER | Known::IS_LISTENER);
     if conditions & (FILTER_LOCAL_PORT | FILTER_PORT) != 0 {
         let port = connection.local_port();
         let is_known = port != 0 || conditions & FILTER_NO_CHOSEN_PORT != 0;
         if conditions & FILTER_LOCAL_PORT != 0 {
-            require!(port != 0 && is_among(PORTS_LOCAL, port), known: is_known);
+            require!(is_among(PORTS_LOCAL, port), known: is_known);
         }
         if conditions & FILTER_PORT != 0 {
-            let is_local = port != 0 && is_among(PORTS_EITHER, port);
-            let holds =
-                is_local || (known.has_peer && is_among(PORTS_EITHER, connection.remote_port()));
+            let holds = is_among(PORTS_EITHER, port)
+                || (has_peer && is_among(PORTS_EITHER, connection.remote_port()));
             require!(holds, known: is_known && is_peer_settled);
         }
     }
     if conditions & FILTER_REMOTE_PORT != 0 {
-        let holds = known.has_peer && is_among(PORTS_REMOTE, connection.remote_port());
+        let holds = has_peer && is_among(PORTS_REMOTE, connection.remote_port());
         require!(holds, known: is_peer_settled);
     }
     if conditions & (FILTER_LOCAL | FILTER_REMOTE | FILTER_ADDRESS) != 0 {
-        let is_v6 = connection.is_v6();
+        let is_v6 = u64::from(connection.is_v6());
         let local = connection.local();
-        let is_local_known = !(known.is_child && is_unspecified(local, is_v6));
+        let is_local_known = is_local_known(known.0, is_v6, local[0], local[1]) != 0;
         let is_peer_in = |end| {
             let remote = connection.remote();
-            is_in(end, is_v6, remote[0], remote[1])
+            is_in(end, is_v6, remote[0], remote[1]) != 0
         };
+        let is_local_in = |end| is_local_known && is_in(end, is_v6, local[0], local[1]) != 0;
         if conditions & FILTER_LOCAL != 0 {
-            require!(is_local_known && is_in(END_LOCAL, is_v6, local[0], local[1]), known: is_local_known);
+            require!(is_local_in(END_LOCAL), known: is_local_known);
         }
         if conditions & FILTER_REMOTE != 0 {
-            let holds = known.has_peer && is_peer_in(END_REMOTE);
+            let holds = has_peer && is_peer_in(END_REMOTE);
             require!(holds, known: is_peer_settled);
         }
         if conditions & FILTER_ADDRESS != 0 {
-            let holds = (is_local_known && is_in(END_EITHER, is_v6, local[0], local[1]))
-                || (known.has_peer && is_peer_in(END_EITHER));
+            let holds = is_local_in(END_EITHER) || (has_peer && is_peer_in(END_EITHER));
             require!(holds, known: is_local_known && is_peer_settled);
         }
     }
@@ -193,7 +207,7 @@ pub(crate) fn of_socket(connection: &impl Connection, from: usize, to: usize) ->
     if conditions & FILTER_UID != 0 {
         // The user may still change, because accept() gives the connection to the user of the
         // accepting process.
-        require!(is_user(connection.uid()), known: false);
+        require!(is_user(connection.uid()) != 0, known: false);
     }
     verdict
 }
@@ -229,49 +243,81 @@ pub(crate) fn of_state(owner: &Process, duration: u64) -> bool {
     {
         return false;
     }
-    if conditions & FILTER_PID != 0 && !any!(pid, pids, |pid| pid == owner.pid) {
+    if conditions & FILTER_PID != 0 && is_process(owner.pid) == 0 {
         return false;
     }
     if conditions & FILTER_COMM != 0 {
         let name = u128::from_ne_bytes(owner.comm);
-        let is_wanted = any!(comm, comms, |comm| u128::from_ne_bytes(comm) == name);
-        return owner.pid != 0 && is_wanted;
+        return owner.pid != 0 && is_name(name as u64, (name >> 64) as u64) != 0;
     }
     true
 }
 
-/// Returns whether a port is in a set of ports.
+/// Returns whether a port is in a set of ports. The port 0 means that the port is unknown.
 #[inline(always)]
 fn is_among(set: u32, port: u16) -> bool {
-    let Some(set) = PORTS.get_ptr(set) else { return false };
-    // SAFETY: `set` points to an element of the map, and the index is below the number of words.
-    let word = unsafe {
-        set.cast::<u64>().add(usize::from(port >> 6) & (PortSet::WORDS - 1)).read_volatile()
-    };
-    word >> (port & 63) & 1 != 0
+    is_port_among(set, u64::from(port)) != 0
 }
 
-/// Returns whether an address is in a network that the filter compares with this address (local or
-/// remote). The function is not inlined, because it has six callers.
-#[inline(never)]
-fn is_in(end: u32, is_v6: bool, high: u64, low: u64) -> bool {
-    any!(network, networks, |network: Network| network.end == end
-        && (is_v6 || network.is_v6 == 0)
-        && high & network.mask[0] == network.first[0]
-        && low & network.mask[1] == network.first[1])
+checked_once! {
+    fn is_port_among(set: u32, port: u64) -> u64 {
+        let Some(set) = PORTS.get_ptr(set) else { return 0 };
+        // SAFETY: `set` points to an element of the map, and the index is masked to the number of
+        // words.
+        let word = unsafe {
+            set.cast::<u64>().add((port >> 6) as usize & (PortSet::WORDS - 1)).read_volatile()
+        };
+        u64::from(port != 0) & word >> (port & 63)
+    }
 }
 
-/// Returns whether an address is the unspecified address.
-#[inline(always)]
-fn is_unspecified([high, low]: [u64; 2], is_v6: bool) -> bool {
-    // In IPv4-mapped form, the unspecified IPv4 address is `::ffff:0.0.0.0`, which is not all
-    // zeroes.
-    if is_v6 { high | low == 0 } else { low == ANY_V4 }
+checked_once! {
+    /// Returns whether an address is in a network that the filter compares with this address (local
+    /// or remote).
+    fn is_in(end: u32, is_v6: u64, high: u64, low: u64) -> u64 {
+        u64::from(any!(network, networks, |network: Network| network.end == end
+            && (is_v6 != 0 || network.is_v6 == 0)
+            && high & network.mask[0] == network.first[0]
+            && low & network.mask[1] == network.first[1]))
+    }
 }
 
-#[inline(always)]
-fn is_user(uid: u32) -> bool {
-    any!(uid, uids, |item| item == uid)
+checked_once! {
+    /// Returns whether the local address is known: only a newborn child of a listener that is not
+    /// bound to an address has the unspecified address for now.
+    fn is_local_known(known: u64, is_v6: u64, high: u64, low: u64) -> u64 {
+        // In IPv4-mapped form, the unspecified IPv4 address is `::ffff:0.0.0.0`, which is not all
+        // zeroes.
+        let is_unspecified = if is_v6 != 0 { high | low == 0 } else { low == ANY_V4 };
+        u64::from(known & Known::IS_CHILD == 0 || !is_unspecified)
+    }
+}
+
+checked_once! {
+    fn is_user(uid: u32) -> u64 {
+        u64::from(any!(uid, uids, |item| item == uid))
+    }
+}
+
+checked_once! {
+    fn is_process(pid: u32) -> u64 {
+        u64::from(any!(pid, pids, |item| item == pid))
+    }
+}
+
+checked_once! {
+    /// Returns whether the filter contains the name whose bytes are in the two numbers.
+    fn is_name(first: u64, last: u64) -> u64 {
+        let name = u128::from(last) << 64 | u128::from(first);
+        u64::from(any!(comm, comms, |comm| u128::from_ne_bytes(comm) == name))
+    }
+}
+
+checked_once! {
+    /// Returns whether the filter contains the cgroup itself.
+    fn is_cgroup(id: u64) -> u64 {
+        u64::from(id != 0 && any!(cgroup, cgroups, |wanted: u64| wanted == id))
+    }
 }
 
 /// Returns whether the filter contains the connection's cgroup or one of its ancestors. The result
@@ -287,8 +333,7 @@ fn is_in_cgroup(connection: &impl Connection) -> bool {
             return seen & 1 != 0;
         }
     }
-    let is_in = connection
-        .is_within_cgroup(|id| id != 0 && any!(cgroup, cgroups, |wanted: u64| wanted == id));
+    let is_in = connection.is_within_cgroup(|id| is_cgroup(id) != 0);
     if let Some(seen) = seen {
         // SAFETY: the pointer is to an element of the map, which programs write with single stores.
         unsafe { seen.write_volatile(id << 1 | u64::from(is_in)) };

@@ -11,9 +11,10 @@ use tcpstate_common::{
 };
 
 use crate::{
+    access::Access,
     cgroups,
     ring::{self, Loss},
-    sock::{Access, Sock},
+    sock::Sock,
     socket_table::Observed,
 };
 

@@ -4,11 +4,7 @@
 
 use tcpstate_common::abi::{CpuSlots, FLAG_FAMILIES};
 
-use crate::{
-    kernel::AF_INET6,
-    maps::CPU_SLOTS,
-    sock::{Access, Sock},
-};
+use crate::{access::Access, kernel::AF_INET6, maps::CPU_SLOTS, sock::Sock};
 
 /// Returns the counts of this CPU for the family of a socket.
 #[inline(always)]

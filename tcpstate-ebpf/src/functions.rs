@@ -14,11 +14,12 @@ use tcpstate_common::{
 };
 
 use crate::{
+    access::Typed,
     config::{self, config},
     maps, mini_durations,
     minis::{self, Seen},
     namespaces::CounterRefs,
-    sock::{Sock, Typed},
+    sock::Sock,
 };
 
 /// An argument or result of type `bool` is one byte; the remaining bytes of its 8 bytes are

@@ -12,12 +12,13 @@ use tcpstate_common::{
 };
 
 use crate::{
+    access::Access,
     atomic::{add_atomically, add_one_atomically, take_atomically},
     cgroups,
     config::config,
     kernel::EEXIST,
     maps::{GROUP_IDS, GROUPED, GROUPS, HISTOGRAMS, histogram_slots},
-    sock::{Access, Sock},
+    sock::Sock,
 };
 
 /// Mask of the bits of a duration that are added to [`Histogram::sum`].

@@ -7,12 +7,13 @@ use tcpstate_common::{
 };
 
 use crate::{
+    access::{Probed, Typed},
     atomic::add_one_atomically,
     config, maps,
     minis::{self, Seen},
     namespaces::CounterRefs,
     scan::{self, By, Observation},
-    sock::{Net, Probed, Sock, Typed},
+    sock::{Net, Sock},
 };
 
 /// The context of a program at `iter/tcp` (`struct bpf_iter__tcp` in `net/ipv4/tcp_ipv4.c`).

@@ -54,6 +54,7 @@
     reason = "state numbers and fields of records are narrow, and a checked conversion is a branch"
 )]
 
+mod access;
 mod atomic;
 mod cgroups;
 mod close_reason;
@@ -84,6 +85,7 @@ mod socket_table;
 mod timers;
 mod tracking;
 mod transitions;
+mod verifier;
 
 #[cfg(not(test))]
 #[panic_handler]

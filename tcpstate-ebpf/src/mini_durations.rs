@@ -16,6 +16,7 @@ use tcpstate_common::{
 };
 
 use crate::{
+    access::Access,
     atomic::add_one_atomically,
     config::config,
     connection::Mini,
@@ -23,7 +24,7 @@ use crate::{
     histograms::HistogramRef,
     kernel::now,
     maps::{TIMED_MINIS, TIMED_REQUESTS, histogram_slots},
-    sock::{Access, Sock},
+    sock::Sock,
 };
 
 const FIN_WAIT2: usize = State::FinWait2 as usize;

@@ -12,6 +12,7 @@ use tcpstate_common::{
 };
 
 use crate::{
+    access::{Access, Probed},
     config::config,
     connection::Mini,
     event_filter::{self, Verdict},
@@ -19,7 +20,8 @@ use crate::{
     maps::{self, MINI_SINCE},
     process::Process,
     ring::{self, Loss},
-    sock::{Access, Sock},
+    sock::Sock,
+    verifier::checked_once,
 };
 
 const CLOSE: usize = State::Close as usize;
@@ -40,7 +42,7 @@ pub(crate) fn born<A: Access>(kind: Kind, control: u32, mini: Sock<A>, state: us
     let time = now();
     remember(mini.address(), time);
     write_line(
-        &Line { kind, from: CLOSE, to: state, since: 0, time, flags: 0, exit: 0 },
+        Line { kind, from: CLOSE, to: state, since: 0, time, flags: 0, exit: 0 },
         control,
         mini,
     );
@@ -57,7 +59,7 @@ pub(crate) fn moved<A: Access>(control: u32, tw: Sock<A>, [from, to]: [usize; 2]
     let since = if is_now { since(tw.address()) } else { 0 };
     remember(tw.address(), if is_now { time } else { 0 });
     write_line(
-        &Line { kind: Kind::TimeWait, from, to, since, time, flags: 0, exit: 0 },
+        Line { kind: Kind::TimeWait, from, to, since, time, flags: 0, exit: 0 },
         control,
         tw,
     );
@@ -91,7 +93,7 @@ pub(crate) fn gone<A: Access>(
         }
     }
     let line = Line { kind, from: state, to: CLOSE, since, time: now(), flags, exit: exit as u16 };
-    write_line(&line, control, mini);
+    write_line(line, control, mini);
 }
 
 /// Called when a mini socket that was reported as ended still exists. The timer of a resumed socket
@@ -123,6 +125,7 @@ pub(crate) fn resumed(control: u32, address: u64) {
 }
 
 /// The fields of an event line that are not read from the socket.
+#[derive(Clone, Copy)]
 struct Line {
     kind: Kind,
     from: usize,
@@ -135,11 +138,61 @@ struct Line {
     exit: u16,
 }
 
+impl Line {
+    /// Returns all fields but the times in one number, for a function that takes only numbers.
+    #[inline(always)]
+    fn pack(self) -> u64 {
+        let Self { kind, from, to, flags, exit, .. } = self;
+        u64::from(kind == Kind::Request)
+            | (from as u64 & 0xff) << 8
+            | (to as u64 & 0xff) << 16
+            | u64::from(flags) << 24
+            | u64::from(exit) << 32
+    }
+
+    #[inline(always)]
+    fn unpack(packed: u64, since: u64, time: u64) -> Self {
+        let kind = if packed & 1 == 0 { Kind::TimeWait } else { Kind::Request };
+        let [_, from, to, flags, ..] = packed.to_le_bytes();
+        let (from, to) = (usize::from(from), usize::from(to));
+        Self { kind, from, to, since, time, flags, exit: (packed >> 32) as u16 }
+    }
+}
+
+/// Writes the line if the filter matches.
+#[inline(always)]
+fn write_line<A: Access>(line: Line, control: u32, mini: Sock<A>) {
+    if control & CONTROL_EVENTS == 0 {
+        return;
+    }
+    if A::IS_TYPED {
+        write_typed(&line, mini);
+    } else {
+        write_probed(mini.plain_address(), line.pack(), line.since, line.time);
+    }
+}
+
 /// The function is not inlined, because it has many callers and is the larger part of their
 /// programs.
 #[inline(never)]
-fn write_line<A: Access>(line: &Line, control: u32, mini: Sock<A>) {
-    if control & CONTROL_EVENTS == 0 {
+fn write_typed<A: Access>(line: &Line, mini: Sock<A>) {
+    write_matching(line, mini);
+}
+
+checked_once! {
+    /// Writes a line in a program that is attached to timers. The programs at timers have so many
+    /// paths that older kernels (5.10, 6.1) refuse a function that is checked on each of them.
+    fn write_probed(mini: u64, packed: u64, since: u64, time: u64) -> u64 {
+        // SAFETY: the callers pass the address of a socket that exists while the program runs.
+        let mini = unsafe { Sock::<Probed>::from_ptr(mini as *const u8) };
+        write_matching(&Line::unpack(packed, since, time), mini);
+        0
+    }
+}
+
+#[inline(always)]
+fn write_matching<A: Access>(line: &Line, mini: Sock<A>) {
+    if is_off() {
         return;
     }
     let duration = if line.since == 0 { UNKNOWN_DURATION } else { line.time - line.since };

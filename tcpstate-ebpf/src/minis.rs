@@ -16,6 +16,7 @@ use tcpstate_common::{
 };
 
 use crate::{
+    access::{Access, Probed},
     atomic::{add_one_atomically, take_one_atomically},
     kernel::EEXIST,
     losses,
@@ -23,7 +24,7 @@ use crate::{
     mini_events::{self, Kind, UNKNOWN_EXIT},
     namespaces::{self, CounterRefs},
     scan::{self, By, Observation},
-    sock::{Access, Probed, Sock},
+    sock::Sock,
 };
 
 const IN_FIN_WAIT2: usize = State::FinWait2 as usize;

@@ -9,12 +9,13 @@ use tcpstate_common::abi::{
 };
 
 use crate::{
+    access::Access,
     atomic::add_one_atomically,
     config::config,
     families,
     kernel::{E2BIG, EEXIST},
     maps::{BLANK, NAMESPACES},
-    sock::{Access, Sock},
+    sock::Sock,
 };
 
 /// References to the counters to which an event adds.

@@ -22,12 +22,13 @@ use aya_ebpf::{
 use tcpstate_common::abi::OwnerHint;
 
 use crate::{
+    access::{Access, Probed, Typed},
     config::config,
     kernel::{AF_INET, AF_INET6, IPPROTO_TCP},
     maps::{OWNER_HINTS, SOCKETS},
     process::Process,
     ring::{self, Loss},
-    sock::{Access, Probed, Sock, Typed},
+    sock::Sock,
 };
 
 /// Removes the hint at a socket's address, and returns it if it belongs to the socket that was born

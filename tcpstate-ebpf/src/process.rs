@@ -6,9 +6,9 @@ use aya_ebpf::helpers::{
 use tcpstate_common::abi::COMM_BYTES;
 
 use crate::{
+    access::{Access as _, Probed},
     config::config,
     kernel::PF_KTHREAD,
-    sock::{Access as _, Probed},
 };
 
 /// A process: its ID and name.

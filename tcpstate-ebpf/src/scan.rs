@@ -12,13 +12,14 @@ use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use tcpstate_common::abi::{CpuSlots, NamespaceSlots, STATE_SLOTS, is_birth};
 
 use crate::{
+    access::Access,
     atomic::add_one_atomically,
     config::config,
     families,
     kernel::{E2BIG, EEXIST},
     maps::TOUCHED,
     namespaces::CounterRefs,
-    sock::{Access, Sock},
+    sock::Sock,
 };
 
 /// The source of an observation.

@@ -5,77 +5,13 @@
 
 use core::marker::PhantomData;
 
-use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_probe_read_kernel};
-use tcpstate_common::{
-    State,
-    abi::{FLAG_COOKIES, FLAG_MAKE_COOKIES},
-};
+use tcpstate_common::{State, abi::FLAG_COOKIES};
 
 use crate::{
+    access::{Access, Probed},
     config::{self, config},
     kernel::{AF_INET6, IPPROTO_TCP},
 };
-
-/// How a program reads a field from kernel memory.
-pub(crate) trait Access: Copy {
-    /// Loads a field of a kernel object.
-    ///
-    /// # Safety
-    /// `object` must point to a kernel object with a `T` at `offset`.
-    unsafe fn load<T: Copy + Default>(object: *const u8, offset: u32) -> T;
-
-    /// Returns the cookie of a socket; 0 if the socket has no cookie and the program cannot create
-    /// one.
-    ///
-    /// # Safety
-    /// `sock` must point to a socket.
-    unsafe fn cookie(sock: *const u8) -> u64 {
-        // SAFETY: the caller guarantees that `sock` points to a socket, and the offset is from BTF.
-        unsafe { Self::load(sock, config!(events.skc_cookie)) }
-    }
-}
-
-/// Reads a field by a direct load, from a pointer whose type the verifier knows. The verifier
-/// checks each load against the kernel's types and refuses a wrong offset.
-#[derive(Clone, Copy)]
-pub(crate) struct Typed;
-
-/// Reads a field by a helper that takes any address. This access is for pointers that a program
-/// computed or that a hook passes as plain numbers.
-#[derive(Clone, Copy)]
-pub(crate) struct Probed;
-
-impl Access for Typed {
-    /// The load is one instruction. The load is volatile, so that the compiler neither widens nor
-    /// splits it.
-    #[inline(always)]
-    unsafe fn load<T: Copy + Default>(object: *const u8, offset: u32) -> T {
-        // SAFETY: the caller guarantees that `object` points to a kernel object with a `T` at
-        // `offset`.
-        unsafe { object.add(offset as usize).cast::<T>().read_volatile() }
-    }
-
-    #[inline(always)]
-    unsafe fn cookie(sock: *const u8) -> u64 {
-        // SAFETY: the caller guarantees that `sock` points to a socket, and the verifier checks the
-        // pointer against the helper's argument type.
-        unsafe {
-            if config!(flags) & FLAG_MAKE_COOKIES != 0 {
-                return bpf_get_socket_cookie(sock.cast_mut().cast());
-            }
-            Self::load(sock, config!(events.skc_cookie))
-        }
-    }
-}
-
-impl Access for Probed {
-    #[inline(always)]
-    unsafe fn load<T: Copy + Default>(object: *const u8, offset: u32) -> T {
-        // SAFETY: the helper takes any address, and fails if nothing is mapped there.
-        unsafe { bpf_probe_read_kernel(object.add(offset as usize).cast::<T>()) }
-            .unwrap_or_default()
-    }
-}
 
 /// A socket of any kind, by its address: a `struct sock *`, `struct inet_timewait_sock *` or
 /// `struct request_sock *`.
@@ -86,6 +22,15 @@ pub(crate) struct Sock<A> {
 }
 
 impl<A: Access> Sock<A> {
+    /// Returns the address as a plain number. The verifier may know the address as a pointer, and a
+    /// function that is [checked once](crate::verifier) takes no pointer. A helper copies the
+    /// address on the stack, and the verifier knows nothing of the copy.
+    #[inline(always)]
+    pub(crate) fn plain_address(self) -> u64 {
+        // SAFETY: the field is on the stack, which the helper may read.
+        unsafe { Probed::load((&raw const self.address).cast(), 0) }
+    }
+
     /// Creates a socket from its address.
     ///
     /// # Safety
@@ -309,7 +254,7 @@ impl<A: Access> Sock<A> {
 
     /// Loads a field of the socket at an offset from BTF.
     #[inline(always)]
-    pub(crate) fn load<T: Copy + Default>(self, offset: u32) -> T {
+    pub(crate) fn load<T: Copy>(self, offset: u32) -> T {
         // SAFETY: the constructor's caller guarantees that the socket exists, and the offset is
         // from BTF.
         unsafe { A::load(self.address, offset) }
@@ -365,7 +310,7 @@ impl<A: Access> Net<A> {
     }
 
     #[inline(always)]
-    fn load<T: Copy + Default>(self, offset: u32) -> T {
+    fn load<T: Copy>(self, offset: u32) -> T {
         // SAFETY: the offset is from BTF. A socket of the namespace keeps the namespace alive, or
         // the load uses the helper that takes any address.
         unsafe { A::load(self.address, offset) }

@@ -18,6 +18,7 @@ use tcpstate_common::{
 };
 
 use crate::{
+    access::Access,
     atomic::add_one_atomically,
     config::config,
     histograms, maps,
@@ -25,7 +26,7 @@ use crate::{
     owner_hints,
     process::Process,
     ring::{self, Loss},
-    sock::{Access, Sock},
+    sock::Sock,
 };
 
 const LISTEN: usize = State::Listen as usize;

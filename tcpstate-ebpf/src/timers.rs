@@ -12,12 +12,13 @@ use tcpstate_common::abi::{
 };
 
 use crate::{
+    access::{Access as _, Probed, Typed},
     config::{self, config},
     maps, mini_durations,
     mini_events::UNKNOWN_EXIT,
     minis,
     namespaces::CounterRefs,
-    sock::{Access as _, Probed, Sock, Typed},
+    sock::Sock,
 };
 
 /// Number of references to a time-wait socket when a packet starts its timer again. The kernel's

@@ -18,6 +18,7 @@ use tcpstate_common::abi::{
 };
 
 use crate::{
+    access::{Access, Probed, Typed},
     atomic::add_one_atomically,
     close_reason,
     config::{self, config},
@@ -27,7 +28,7 @@ use crate::{
     events::{self, Transition},
     kernel::now,
     maps, ring,
-    sock::{Access, Probed, Sock, Typed},
+    sock::Sock,
     socket_table,
 };
 

@@ -9,9 +9,10 @@ use aya_ebpf::{
 };
 
 use crate::{
+    access::{Access, Probed, Typed},
     config::config,
     count,
-    sock::{Access, Probed, Sock, Typed},
+    sock::Sock,
 };
 
 /// The counting program of first choice: the verifier knows the types of the arguments.

@@ -22,6 +22,7 @@ mod errors;
 mod event_filters;
 mod event_losses;
 mod event_owners;
+mod event_timers;
 mod events;
 mod gauges;
 mod hist;

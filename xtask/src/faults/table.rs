@@ -162,8 +162,8 @@ pub(crate) const FAULTS: &[Fault] = &[
         name: "filter-mixes-families",
         why: "an IPv6 network matches addresses of IPv4 sockets too",
         file: "tcpstate-ebpf/src/event_filter.rs",
-        find: "(is_v6 || network.is_v6 == 0)",
-        replace: "(is_v6 || network.is_v6 < 2)",
+        find: "(is_v6 != 0 || network.is_v6 == 0)",
+        replace: "(is_v6 != 0 || network.is_v6 < 2)",
         red: &["events_filter_keeps"],
     },
     Fault {
