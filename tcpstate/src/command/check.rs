@@ -6,7 +6,10 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::stdout::{self, Format, OutputFlag, Reader};
+use super::{
+    privileges,
+    stdout::{self, Format, OutputFlag, Reader},
+};
 use crate::{
     check::{self, Facts},
     view::{FeatureForm, show_features},
@@ -38,6 +41,7 @@ pub(super) struct Arguments {
 
 /// Runs `tcpstate check`.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    privileges::confine()?;
     let facts = Facts::gather(arguments.live).context("cannot read the release of the kernel")?;
     let features = check::features(&facts);
     let form = match arguments.format.output {

@@ -11,7 +11,7 @@ use clap::Args;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::{
-    duration, filter, runtime,
+    duration, filter, privileges, runtime,
     signals::Signals,
     stdout::{self, Format, Reader},
     terminal,
@@ -98,6 +98,11 @@ fn top(text: &str) -> Result<usize, String> {
 
 /// Runs `tcpstate count`.
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    privileges::confine()?;
+    match arguments.by {
+        Some(By::Process) => privileges::keep_for_processes()?,
+        _ => privileges::keep(&[])?,
+    }
     let counter = Counter {
         filter: arguments.filter.filter(),
         groups: arguments.by.map(|by| (by, arguments.top)),

@@ -18,7 +18,7 @@ use tokio::time::{Instant, interval, sleep_until};
 use super::{
     duration,
     help::{INPUT, OUTPUT},
-    replay, runtime,
+    privileges, replay, runtime,
     signals::Signals,
     stdout::{self, Format, OutputFlag, Reader},
     terminal,
@@ -167,6 +167,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let thresholds = read_thresholds(arguments)?;
     let (facts, read) = match &arguments.replay {
         Some(file) => {
+            privileges::drop_before_reading(file)?;
             let (facts, read) = recorded(file, &arguments.span)?;
             (facts, Some(read))
         }
@@ -184,9 +185,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// Reads the facts of this system.
 fn seen(arguments: &Arguments) -> Result<Facts> {
+    privileges::confine()?;
+    privileges::keep_for_processes()?;
     let opening = Opening::read(Paths { root: arguments.sysctl_root.clone(), ..Paths::default() });
     runtime()?.block_on(wait(arguments.interval))?;
-    opening.close().context("cannot read the version of the kernel")
+    let facts = opening.close().context("cannot read the version of the kernel")?;
+    privileges::keep(&[])?;
+    Ok(facts)
 }
 
 /// A recording that was read to its end, or to the first damage.

@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
-use super::{stdout, terminal};
+use super::{privileges, stdout, terminal};
 use crate::{
     explain,
     view::explain::{Json, Text},
@@ -54,6 +54,7 @@ enum Format {
 
 /// Runs `tcpstate explain`.
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    privileges::drop_all()?;
     let answer = explain::answer(&arguments.what)?;
     let mut text = Vec::new();
     match arguments.output {

@@ -19,7 +19,7 @@ use super::{
     keys::Keys,
     output::Output,
     pace::{Pace, Paced},
-    record, refused_by_replay, replay, runtime,
+    privileges, record, refused_by_replay, replay, runtime,
     signals::Signals,
     stdout::{Format, OutputFlag},
     terminal,
@@ -146,9 +146,11 @@ const fn name(by: By) -> &'static str {
 /// Runs `tcpstate hist`.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(file) = &arguments.replay {
+        privileges::drop_before_reading(file)?;
         require_shown(file, wants_matrix(arguments))?;
         return replay::show_as(file, &arguments.replayed, view(arguments), false);
     }
+    privileges::confine()?;
     runtime()?.block_on(hist(arguments)).map(|()| ExitCode::SUCCESS)
 }
 
@@ -210,6 +212,7 @@ async fn hist(arguments: &Arguments) -> Result<()> {
     let mut run = Run(Tracer::start(&options)?);
     run.0.limit_audits(arguments.audit.max_audit_cpu);
     warnings::at_start(run.0.probe());
+    privileges::keep_for_run(run.0.probe(), arguments.record.is_wanted())?;
     let recorder = arguments.record.begin(false)?;
     let output = Output::start(record::recorded(view(arguments), recorder.clone()), None);
     output.offer(|| anyhow::Ok(Report::Start(run.0.start_report())))?;

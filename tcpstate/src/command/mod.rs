@@ -20,6 +20,7 @@ mod keys;
 mod otlp;
 mod output;
 mod pace;
+mod privileges;
 mod record;
 mod refused_by_replay;
 mod replay;

@@ -35,6 +35,11 @@ pub(super) struct Flags {
 }
 
 impl Flags {
+    /// Returns whether `--record` is given.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.record.is_some()
+    }
+
     /// Begins a recording, if `--record` is given. The caller must be in the recorded network
     /// namespace, because the sysctls of this namespace are recorded.
     pub(super) fn begin(&self, has_events: bool) -> Result<Option<Arc<Recorder>>> {

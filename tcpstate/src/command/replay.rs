@@ -25,7 +25,7 @@ use super::{
     FAILED, duration,
     help::INPUT,
     keys::{Key, Keys},
-    runtime,
+    privileges, runtime,
     signals::{Signals, listen},
 };
 use crate::{
@@ -185,6 +185,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         (Format::Csv, true) => Box::new(EventCsv),
         (Format::Csv, false) => Box::new(Csv::default()),
     };
+    privileges::drop_before_reading(file)?;
     let recording = Recording::open(file)?;
     let mut begin = Vec::new();
     if let Format::Json = output {
@@ -201,6 +202,7 @@ pub(super) fn show_as(
     view: Box<dyn View + Send>,
     is_painted: bool,
 ) -> Result<ExitCode> {
+    privileges::drop_before_reading(file)?;
     let usual = if is_painted { Speed::Times(1.0) } else { Speed::Full };
     show(Recording::open(file)?, flags, view, ReplaySettings { usual, is_painted }, Vec::new())
 }

@@ -17,7 +17,7 @@ use super::{
     keys::Keys,
     output::Output,
     pace::{Pace, Paced},
-    record, refused_by_replay, replay, runtime,
+    privileges, record, refused_by_replay, replay, runtime,
     signals::Signals,
     stdout::{Format, OutputFlag},
     terminal,
@@ -222,6 +222,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(file) = &arguments.replay {
         return replay::show_as(file, &arguments.replayed, view(arguments), has_screen(arguments));
     }
+    privileges::confine()?;
     runtime()?.block_on(trace(arguments))
 }
 
@@ -252,6 +253,7 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     warnings::at_start(tracer.probe());
     let loss_warner = events::LossWarner::since(tracer.losses()?);
     let events = tracer.take_events();
+    privileges::keep_for_run(tracer.probe(), arguments.record.is_wanted())?;
     let recorder = arguments.record.begin(events.is_some())?;
     let mut keys = Keys::start(has_screen(arguments))?;
     let view = keys.with_help(view(arguments));

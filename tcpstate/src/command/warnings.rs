@@ -19,6 +19,13 @@ pub(super) fn at_start(probe: &Probe) {
     }
 }
 
+/// Reports that a thread keeps CAP_BPF after a change of the user.
+pub(super) fn kept() {
+    eprintln!(
+        "tcpstate: keeps CAP_BPF, because before Linux 5.19 each read of a map needs CAP_BPF"
+    );
+}
+
 /// If the map of scans was full, prints a warning and help on stderr.
 pub(super) fn at_end(map_full: u64, is_exact: bool, max_scan_sockets: Option<u32>) {
     if map_full == 0 {

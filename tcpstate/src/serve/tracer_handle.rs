@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     aggregate::Reconcile,
-    probe::{Error, Options, Probe, Pulse},
+    probe::{Error, Options, Probe, Pulse, relinquish::User},
     view::metrics::Format,
 };
 
@@ -49,6 +49,8 @@ pub struct Settings {
     pub max_audit_cpu: f64,
     /// Whether to drop the privileges that are not needed after the start.
     pub drop_privileges: bool,
+    /// The user to whom the tracer's thread changes after the start.
+    pub user: Option<User>,
     /// Maximum number of network namespaces that have separate series. `None` disables the series
     /// of namespaces.
     pub max_series: Option<usize>,

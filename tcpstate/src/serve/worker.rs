@@ -63,6 +63,7 @@ impl Worker {
             reconcile,
             max_audit_cpu,
             drop_privileges,
+            user,
             max_series,
             durations,
             delivery_stats,
@@ -70,8 +71,16 @@ impl Worker {
         let mut tracer = Tracer::start(&options)?;
         tracer.limit_audits(max_audit_cpu);
         on_start(tracer.probe());
+        if let Some(user) = user {
+            let action = "change the user of the thread that counts";
+            relinquish::change_user(user).map_err(|source| Error::System { action, source })?;
+        }
         if drop_privileges {
-            relinquish::keep_only(&relinquish::of_scans(tracer.probe()))?;
+            let makes_scans = reconcile != Reconcile::Off || max_audit_cpu > 0.0;
+            relinquish::keep_only(&relinquish::of_scans(tracer.probe(), makes_scans))?;
+        }
+        if user.is_some() && tracer.probe().kernel.guards_each_bpf_call() {
+            relinquish::show_own_files();
         }
         let start = tracer.start_report();
         let mut worker = Self {

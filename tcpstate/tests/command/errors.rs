@@ -88,6 +88,7 @@ fn errors_have_a_row_and_a_test_each() {
         include_str!("events.rs"),
         include_str!("hist.rs"),
         include_str!("recordings.rs"),
+        include_str!("privileges.rs"),
         include_str!("serve.rs"),
         include_str!("../../../tests/tests/kernel/errors.rs"),
     ];

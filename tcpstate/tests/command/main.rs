@@ -23,6 +23,7 @@ mod guide;
 mod help;
 mod hist;
 mod namespaces;
+mod privileges;
 mod process;
 mod recordings;
 mod serve;

@@ -64,6 +64,7 @@ fn serving_is_exact_without_privileges() {
         reconcile: Reconcile::Auto,
         max_audit_cpu: MAX_AUDIT_CPU,
         drop_privileges: true,
+        user: None,
         max_series: None,
         durations: false,
         delivery_stats: Arc::default(),

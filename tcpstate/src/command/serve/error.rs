@@ -15,6 +15,8 @@ pub(in crate::command) enum Error {
     Listen(SocketAddr, io::Error),
     /// The textfile cannot be written.
     Textfile(PathBuf, io::Error),
+    /// The process cannot change to the user of `--user`.
+    User(io::Error),
 }
 
 impl fmt::Display for Error {
@@ -30,6 +32,7 @@ impl fmt::Display for Error {
                 "cannot use --by netns with --netns: --by netns counts all network namespaces",
             ),
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::User(error) => write!(f, "cannot change to the user of --user: {error}"),
             Self::Textfile(path, error) => {
                 write!(f, "cannot write to {}: {error}", escaped(path.as_os_str()))
             }
@@ -54,6 +57,7 @@ impl Help for Error {
                 io::ErrorKind::PermissionDenied => "choose a port from 1024 to 65535",
                 _ => "choose an address of this host",
             },
+            Self::User(_) => "run tcpstate as root (sudo tcpstate ...), or leave out --user",
             Self::Textfile(..) => "choose an existing folder that this user may write to",
         };
         help.into()

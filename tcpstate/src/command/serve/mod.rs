@@ -2,6 +2,7 @@
 
 mod answer;
 mod error;
+mod user;
 
 use std::{
     net::SocketAddr, num::NonZeroU32, path::PathBuf, process::ExitCode, str::FromStr, sync::Arc,
@@ -19,13 +20,16 @@ pub(super) use self::error::Error;
 use super::{
     duration,
     help::{ADVANCED, OUTPUT},
-    runtime,
+    privileges, runtime,
     signals::{Signals, listen},
     values, warnings,
 };
 use crate::{
     aggregate::Reconcile,
-    probe::{HistogramOptions, MAX_NAMESPACES, MAX_TIMED, Netns, Options, relinquish},
+    probe::{
+        HistogramOptions, MAX_NAMESPACES, MAX_TIMED, Netns, Options,
+        relinquish::{self, User},
+    },
     serve::{DeliveryStats, Settings, Textfile, TracerHandle, http::AllowedHost},
 };
 
@@ -165,6 +169,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = MAX_TIMED, value_parser = value_parser!(u32).range(1..=16_777_216), help_heading = ADVANCED)]
     max_sockets: u32,
 
+    /// User to run as after the start
+    ///
+    /// User to run as after the hooks are attached: a name in /etc/passwd, or a number. The flag
+    /// needs root. Environment variable: TCPSTATE_USER.
+    #[arg(long, value_name = "USER", env = "TCPSTATE_USER", hide_env = true, value_parser = user::parse, help_heading = ADVANCED)]
+    user: Option<User>,
+
     /// Keep the capabilities of the process
     ///
     /// Keep the capabilities of the process. With them, the memory of scans can grow with the
@@ -269,6 +280,7 @@ impl Arguments {
 
 /// Runs `tcpstate serve`.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    privileges::confine()?;
     let runtime = runtime()?;
     let ended = runtime.block_on(serve(arguments));
     // Do not wait for threads that still resolve the name of the receiver.
@@ -294,6 +306,7 @@ async fn serve(arguments: &Arguments) -> Result<()> {
         reconcile: arguments.reconcile,
         max_audit_cpu: arguments.audit.max_audit_cpu,
         drop_privileges: !arguments.keep_privileges,
+        user: arguments.user,
         max_series: (arguments.by == Some(SeriesBy::Netns))
             .then_some(arguments.max_series as usize),
         durations: arguments.hist,
@@ -303,10 +316,19 @@ async fn serve(arguments: &Arguments) -> Result<()> {
             ..DeliveryStats::default()
         }),
     };
-    let (tracer_handle, progress) = TracerHandle::start(settings, warnings::at_start);
+    let says_kept = arguments.user.is_some() && !arguments.keep_privileges;
+    let (tracer_handle, progress) = TracerHandle::start(settings, move |probe| {
+        warnings::at_start(probe);
+        if says_kept && probe.kernel.guards_each_bpf_call() {
+            warnings::kept();
+        }
+    });
+    // The tracer's thread changes its own user and capabilities when the hooks are attached.
+    if let Some(user) = arguments.user {
+        relinquish::change_user(user).map_err(Error::User)?;
+    }
     if !arguments.keep_privileges {
-        // The tracer's thread drops its own capabilities after it has used them.
-        relinquish::keep_only(&[])?;
+        privileges::keep(&[])?;
     }
     let ended = tokio::select! {
         error = answer(arguments, &tracer_handle, progress, hang_up, listener, &mut textfile) => error,
