@@ -31,6 +31,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "counters", run: procfs::fuzz::counters },
     Target { name: "escaping", run: escaping },
     Target { name: "filter", run: source::sock_diag::fuzz::filter },
+    Target { name: "frames", run: recording::fuzz::frames },
     Target { name: "kernel_files", run: kernel_files },
     Target { name: "netlink", run: source::sock_diag::fuzz::netlink },
     Target { name: "proc_net", run: source::sock_diag::fuzz::proc_net },

@@ -20,6 +20,7 @@ use super::{
     help::{INPUT, OUTPUT},
     privileges, replay, runtime,
     signals::Signals,
+    span::Span,
     stdout::{self, Format, OutputFlag, Reader},
     terminal,
 };
@@ -31,7 +32,7 @@ use crate::{
     },
     error::Help,
     recording::{self, Record, Recording},
-    report::{Counted, Report},
+    report::{Counted, Report, Snapshot},
     view::doctor::{Csv, DoctorView, Json, Table},
 };
 
@@ -63,7 +64,10 @@ Exit status, also after Ctrl-C: 0 if no finding reaches --fail-on, 1 if one does
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
-    span: replay::Span,
+    span: Span,
+
+    #[command(flatten)]
+    memory: replay::MemoryFlag,
 
     /// Time between the two readings
     ///
@@ -168,7 +172,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (facts, read) = match &arguments.replay {
         Some(file) => {
             privileges::drop_before_reading(file)?;
-            let (facts, read) = recorded(file, &arguments.span)?;
+            let (facts, read) = recorded(file, arguments)?;
             (facts, Some(read))
         }
         None => (seen(arguments)?, None),
@@ -202,8 +206,8 @@ struct Read {
 }
 
 /// Reads the facts for the rules of doctor from a part of a recording.
-fn recorded(file: &Path, span: &replay::Span) -> Result<(Facts, Read)> {
-    let mut recording = Recording::open(file)?;
+fn recorded(file: &Path, arguments: &Arguments) -> Result<(Facts, Read)> {
+    let mut recording = Recording::open(file, arguments.memory.max_replay_memory)?;
     let part = recording.part().clone();
     let (mut start, mut before, mut after, mut failure) = (None, None, None, None);
     loop {
@@ -219,8 +223,9 @@ fn recorded(file: &Path, span: &replay::Span) -> Result<(Facts, Read)> {
         match *report {
             Report::Start(report) => start = Some(report),
             Report::Snapshot(snapshot) | Report::End(snapshot) => {
+                let snapshot = without_lists(snapshot);
                 let began = start.as_ref().map_or(snapshot.time, |start| start.time);
-                match span.place(began, snapshot.time) {
+                match arguments.span.place(began, snapshot.time) {
                     Ordering::Less => before = Some(snapshot),
                     Ordering::Equal => after = Some(snapshot),
                     Ordering::Greater => {}
@@ -243,6 +248,17 @@ fn recorded(file: &Path, span: &replay::Span) -> Result<(Facts, Read)> {
     let (start, before, after) = (&start, before.as_ref(), &after);
     let facts = Facts::recorded(&Recorded { name: &name, part: &part, start, before, after });
     Ok((facts, Read { recording, failure }))
+}
+
+/// Drops the lists of a snapshot that no rule reads, because `recorded` keeps two snapshots.
+fn without_lists(snapshot: Snapshot) -> Snapshot {
+    Snapshot {
+        namespaces: None,
+        histograms: None,
+        close_reasons: None,
+        cost: Vec::new(),
+        ..snapshot
+    }
 }
 
 fn read_thresholds(arguments: &Arguments) -> Result<Thresholds, Error> {

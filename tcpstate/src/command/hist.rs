@@ -147,7 +147,7 @@ const fn name(by: By) -> &'static str {
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(file) = &arguments.replay {
         privileges::drop_before_reading(file)?;
-        require_shown(file, wants_matrix(arguments))?;
+        require_shown(file, arguments.replayed.max_memory(), wants_matrix(arguments))?;
         return replay::show_as(file, &arguments.replayed, view(arguments), false);
     }
     privileges::confine()?;
@@ -163,12 +163,12 @@ fn wants_matrix(arguments: &Arguments) -> bool {
 /// filtered durations, as a live run does. This function reads the recording up to the first
 /// snapshot or event. A recording with events has no durations, because only `trace` records
 /// events.
-fn require_shown(file: &Path, wants_matrix: bool) -> Result<()> {
+fn require_shown(file: &Path, max_memory: u64, wants_matrix: bool) -> Result<()> {
     // A pipe can be read only once, so this function does not check a recording in a pipe.
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
         return Ok(());
     }
-    let mut recording = Recording::open(file)?;
+    let mut recording = Recording::open(file, max_memory)?;
     // If a recording is damaged before its first snapshot, `hist` shows the recording up to the
     // damage.
     while let Ok(Some(Timed { record, .. })) = recording.next_record() {

@@ -26,6 +26,7 @@ mod refused_by_replay;
 mod replay;
 mod serve;
 mod signals;
+mod span;
 mod stdout;
 mod terminal;
 mod trace;

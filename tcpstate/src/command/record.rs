@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, sync::Arc};
 use anyhow::{Context as _, Result};
 use clap::{Args, value_parser};
 
-use super::{help::RECORDING, output::Output, signals::Signals};
+use super::{help::RECORDING, output::Output, signals::Signals, values};
 use crate::{
     error::Help as _,
     procfs::sysctl,
@@ -26,7 +26,7 @@ pub(super) struct Flags {
     ///
     /// Maximum size of a file, such as 500k, 100M or 2G. The recording continues in FILE.1, FILE.2
     /// and so on.
-    #[arg(long, alias = "record-size", value_name = "SIZE", requires = "record", value_parser = parse_size, help_heading = RECORDING)]
+    #[arg(long, alias = "record-size", value_name = "SIZE", requires = "record", value_parser = values::size, help_heading = RECORDING)]
     max_record_size: Option<u64>,
 
     /// Number of newest files to keep
@@ -125,35 +125,6 @@ fn warn(recorder: &Recorder) {
             eprintln!(
                 "tcpstate: the recording has ended, because it could not be written for too long"
             );
-        }
-    }
-}
-
-fn parse_size(text: &str) -> Result<u64, &'static str> {
-    const EXPECTED: &str = "expected a size such as 500k, 100M or 2G, of at least 64k";
-    const UNITS: [(char, u32); 3] = [('k', 10), ('M', 20), ('G', 30)];
-    const SMALLEST: u64 = 64 << 10;
-    let unit = UNITS.iter().find_map(|&(unit, shift)| Some((text.strip_suffix(unit)?, shift)));
-    let (digits, shift) = unit.unwrap_or((text, 0));
-    let number: u64 = digits.parse().map_err(|_| EXPECTED)?;
-    let bytes = number.checked_mul(1 << shift).filter(|&bytes| bytes >= SMALLEST);
-    bytes.ok_or(EXPECTED)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_size_has_a_unit_or_is_in_bytes() {
-        for (text, bytes) in
-            [("65536", 65_536), ("64k", 65_536), ("100M", 104_857_600), ("2G", 1 << 31)]
-        {
-            assert_eq!(parse_size(text), Ok(bytes), "{text}");
-        }
-        for text in ["0", "63k", "-1M", "1.5G", "M", "10 M", "99999999999999999999", "17179869184G"]
-        {
-            assert!(parse_size(text).is_err(), "{text}");
         }
     }
 }

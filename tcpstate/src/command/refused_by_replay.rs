@@ -35,7 +35,7 @@ pub(super) fn with(own: &[&'static str]) -> impl Iterator<Item = &'static str> {
 pub(super) fn assert_complete<A: clap::Args>(own: &[&'static str], of_views: &[&'static str]) {
     use std::collections::BTreeSet;
 
-    let of_recordings = ["replay", "speed", "from", "until"];
+    let of_recordings = ["replay", "speed", "from", "until", "max_replay_memory"];
     // These two flags require `--record`, and a replay refuses `--record`.
     let implied = ["max_record_size", "max_record_files"];
     let known: BTreeSet<&str> =

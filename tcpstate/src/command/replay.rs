@@ -14,7 +14,6 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
-use jiff::Timestamp;
 use tokio::{
     signal::unix::{Signal, SignalKind},
     task::yield_now,
@@ -22,11 +21,13 @@ use tokio::{
 };
 
 use super::{
-    FAILED, duration,
-    help::INPUT,
+    FAILED,
+    help::{ADVANCED, INPUT},
     keys::{Key, Keys},
     privileges, runtime,
     signals::{Signals, listen},
+    span::Span,
+    values,
 };
 use crate::{
     error::Help as _,
@@ -48,39 +49,28 @@ pub(super) struct Flags {
 
     #[command(flatten)]
     span: Span,
+
+    #[command(flatten)]
+    memory: MemoryFlag,
 }
 
-/// The part of a recording to show.
+impl Flags {
+    /// Returns the maximum memory in bytes for a record.
+    pub(super) fn max_memory(&self) -> u64 {
+        self.memory.max_replay_memory
+    }
+}
+
+/// The flag that limits the memory of a replay.
 #[derive(Clone, Copy, Debug, Args)]
 #[group(skip)]
-pub(super) struct Span {
-    /// Start of the replay, such as 5m
+pub(super) struct MemoryFlag {
+    /// Memory for a record [default: 64M]
     ///
-    /// Start of the replay: a time after the start of the recording, such as 90s or 5m, or a date
-    /// such as 2026-11-24T14:09:23Z.
-    #[arg(long, value_name = "WHEN", requires = "replay", value_parser = parse_when, help_heading = INPUT)]
-    from: Option<When>,
-
-    /// End of the replay, such as 6m
-    ///
-    /// End of the replay: a time after the start of the recording, such as 90s or 5m, or a date
-    /// such as 2026-11-24T14:09:23Z.
-    #[arg(long, value_name = "WHEN", requires = "replay", value_parser = parse_when, help_heading = INPUT)]
-    until: Option<When>,
-}
-
-impl Span {
-    /// Returns whether a time is before, inside or after this part of the recording. `start` is the
-    /// time at which the recording starts.
-    pub(super) fn place(&self, start: SystemTime, time: SystemTime) -> Ordering {
-        if self.from.is_some_and(|from| time < from.after(start)) {
-            Ordering::Less
-        } else if self.until.is_some_and(|until| time >= until.after(start)) {
-            Ordering::Greater
-        } else {
-            Ordering::Equal
-        }
-    }
+    /// Maximum memory for decoding a record, such as 256M or 1G. The limit protects from recordings
+    /// that were made to use up the memory. Larger values also allow files that expand more.
+    #[arg(long, value_name = "SIZE", requires = "replay", default_value = "64M", hide_default_value = true, value_parser = values::size, help_heading = ADVANCED)]
+    pub(super) max_replay_memory: u64,
 }
 
 /// The replay speed.
@@ -99,31 +89,6 @@ fn parse_speed(text: &str) -> Result<Speed, &'static str> {
     }
     let times = text.parse().ok().filter(|times| (0.001..=1000.0).contains(times));
     times.map(Speed::Times).ok_or(EXPECTED)
-}
-
-/// A time in a recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum When {
-    /// The time since the start of the recording.
-    After(Duration),
-    At(SystemTime),
-}
-
-fn parse_when(text: &str) -> Result<When, String> {
-    if let Some(time) = text.parse::<Timestamp>().ok().and_then(|time| time.try_into().ok()) {
-        return Ok(When::At(time));
-    }
-    let after = duration::parse(text).map(When::After);
-    after.map_err(|error| format!("{error}; or a time such as 2026-11-24T14:09:23Z"))
-}
-
-impl When {
-    fn after(self, start: SystemTime) -> SystemTime {
-        match self {
-            Self::After(duration) => start + duration,
-            Self::At(time) => time,
-        }
-    }
 }
 
 /// Print a recording as JSON or CSV
@@ -186,7 +151,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         (Format::Csv, false) => Box::new(Csv::default()),
     };
     privileges::drop_before_reading(file)?;
-    let recording = Recording::open(file)?;
+    let recording = Recording::open(file, flags.max_memory())?;
     let mut begin = Vec::new();
     if let Format::Json = output {
         show_part(recording.part(), &mut begin)?;
@@ -204,7 +169,8 @@ pub(super) fn show_as(
 ) -> Result<ExitCode> {
     privileges::drop_before_reading(file)?;
     let usual = if is_painted { Speed::Times(1.0) } else { Speed::Full };
-    show(Recording::open(file)?, flags, view, ReplaySettings { usual, is_painted }, Vec::new())
+    let recording = Recording::open(file, flags.max_memory())?;
+    show(recording, flags, view, ReplaySettings { usual, is_painted }, Vec::new())
 }
 
 /// The settings of a replay.
@@ -226,7 +192,7 @@ fn show(
     runtime()?.block_on(async {
         let keys = Keys::start(settings.is_painted)?;
         let player = Player {
-            out: File::from(io::stdout().as_fd().try_clone_to_owned()?),
+            out: Chunks::new(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
             view: keys.with_help(view),
             keys,
             signals: Signals::new()?,
@@ -272,7 +238,7 @@ enum Next {
 }
 
 struct Player {
-    out: File,
+    out: Chunks,
     view: Box<dyn View>,
     keys: Keys,
     signals: Signals,
@@ -326,26 +292,63 @@ impl Player {
                 () = wait(moment) => break,
             }
         }
-        let mut text = Vec::new();
-        match record {
-            Record::Report(report) => self.view.show(&report, &mut text)?,
-            Record::Events(events) => self.view.show_events(&events, &mut text)?,
-        }
-        self.write(&text)
+        let shown = match record {
+            Record::Report(report) => self.view.show(&report, &mut self.out),
+            Record::Events(events) => self.view.show_events(&events, &mut self.out),
+        };
+        self.written(shown)
     }
 
     fn redraw(&mut self) -> Result<Next> {
-        let mut text = Vec::new();
-        self.view.redraw(&mut text)?;
-        self.write(&text)
+        let redrawn = self.view.redraw(&mut self.out);
+        self.written(redrawn)
     }
 
     fn write(&mut self, text: &[u8]) -> Result<Next> {
-        match self.out.write_all(text) {
+        let written = self.out.write_all(text);
+        self.written(written)
+    }
+
+    /// Writes the rest of the output of a view.
+    fn written(&mut self, written: io::Result<()>) -> Result<Next> {
+        match written.and_then(|()| self.out.flush()) {
             Ok(()) => Ok(Next::Continue),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Next::Stop),
             Err(error) => Err(error).context("cannot write to stdout"),
         }
+    }
+}
+
+/// Collects the output of a view, so that a frame of the screen is written in one call. Longer
+/// output, such as the histograms of thousands of groups, is written in parts. So the memory of the
+/// output does not grow with the size of a record.
+struct Chunks {
+    out: File,
+    text: Vec<u8>,
+}
+
+impl Chunks {
+    /// The size in bytes above which the collected output is written.
+    const MAX: usize = 1 << 20;
+
+    fn new(out: File) -> Self {
+        Self { out, text: Vec::new() }
+    }
+}
+
+impl io::Write for Chunks {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.text.extend_from_slice(text);
+        if self.text.len() > Self::MAX {
+            self.flush()?;
+        }
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let written = self.out.write_all(&self.text);
+        self.text.clear();
+        written
     }
 }
 

@@ -70,6 +70,18 @@ pub(super) fn reconcile(text: &str) -> Result<Reconcile, String> {
     }
 }
 
+/// Parses a size in bytes.
+pub(super) fn size(text: &str) -> Result<u64, &'static str> {
+    const EXPECTED: &str = "expected a size such as 500k, 100M or 2G, of at least 64k";
+    const UNITS: [(char, u32); 3] = [('k', 10), ('M', 20), ('G', 30)];
+    const SMALLEST: u64 = 64 << 10;
+    let unit = UNITS.iter().find_map(|&(unit, shift)| Some((text.strip_suffix(unit)?, shift)));
+    let (digits, shift) = unit.unwrap_or((text, 0));
+    let number: u64 = digits.parse().map_err(|_| EXPECTED)?;
+    let bytes = number.checked_mul(1 << shift).filter(|&bytes| bytes >= SMALLEST);
+    bytes.ok_or(EXPECTED)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +93,19 @@ mod tests {
         }
         for text in ["", "-1", "101%", "NaN", "inf", "a%", "%"] {
             assert!(percent(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_size_has_a_unit_or_is_in_bytes() {
+        for (text, bytes) in
+            [("65536", 65_536), ("64k", 65_536), ("100M", 104_857_600), ("2G", 1 << 31)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["0", "63k", "-1M", "1.5G", "M", "10 M", "99999999999999999999", "17179869184G"]
+        {
+            assert!(size(text).is_err(), "{text}");
         }
     }
 }

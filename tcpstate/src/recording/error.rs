@@ -1,6 +1,6 @@
 //! The errors of writing and reading recordings, and a help line for each error.
 
-use std::{borrow::Cow, io, path::PathBuf};
+use std::{borrow::Cow, fmt, io, path::PathBuf};
 
 use super::VERSION;
 use crate::error::Help;
@@ -75,6 +75,22 @@ pub enum Unreadable {
         /// The part of the frame that is damaged.
         what: String,
     },
+    /// A record needs more memory than the user allows.
+    #[error("the frame at byte {offset} needs more than {} of memory", Size(*.max))]
+    Memory {
+        /// The offset in bytes of the frame.
+        offset: u64,
+        /// The maximum memory in bytes.
+        max: u64,
+    },
+    /// A frame contains more data than a file of this size may contain.
+    #[error("the frame at byte {offset} expands to more than {}", Size(*.max))]
+    Large {
+        /// The offset in bytes of the frame.
+        offset: u64,
+        /// The maximum size in bytes of the frame's records.
+        max: u64,
+    },
     /// Reading the file fails.
     #[error("at byte {offset}: {error}")]
     Read {
@@ -83,6 +99,18 @@ pub enum Unreadable {
         /// The error of the system.
         error: io::Error,
     },
+}
+
+/// Formats a size in bytes with the largest unit that has no fraction.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            size if size >= 1 << 20 && size % (1 << 20) == 0 => write!(f, "{} MiB", size >> 20),
+            size => write!(f, "{size} bytes"),
+        }
+    }
 }
 
 impl Help for Error {
@@ -114,6 +142,9 @@ impl Unreadable {
             Self::Version { .. } => "use the tcpstate that wrote it, or a newer one",
             Self::Cut { .. } | Self::Corrupt { .. } => {
                 "use the output, which is complete up to the damage"
+            }
+            Self::Memory { .. } | Self::Large { .. } => {
+                "use the output before this frame; if you trust the file, increase --max-replay-memory"
             }
             Self::Read { .. } => "check that its disk can be read",
         }

@@ -18,15 +18,17 @@ pub struct Recording {
     has_ended: bool,
     /// The number of unknown records in the previous files.
     unknown: u64,
+    max_memory: u64,
 }
 
 impl Recording {
     /// Opens a recording. The given file is the first file that is read. The reader skips earlier
-    /// files and continues with later files.
-    pub fn open(file: &Path) -> Result<Self, Error> {
-        let reader = open(file)?;
+    /// files and continues with later files. The reader uses at most `max_memory` bytes for a
+    /// record.
+    pub fn open(file: &Path, max_memory: u64) -> Result<Self, Error> {
+        let reader = open(file, max_memory)?;
         let base = base_of(file, reader.part().number);
-        Ok(Self { reader, file: file.to_owned(), base, has_ended: false, unknown: 0 })
+        Ok(Self { reader, file: file.to_owned(), base, has_ended: false, unknown: 0, max_memory })
     }
 
     /// Returns the description of the current file.
@@ -78,7 +80,7 @@ impl Recording {
         if !file.exists() {
             return Ok(false);
         }
-        let mut reader = open(&file)?;
+        let mut reader = open(&file, self.max_memory)?;
         if (reader.part().id, reader.part().number) != (id, number + 1) {
             return Ok(false);
         }
@@ -91,9 +93,9 @@ impl Recording {
     }
 }
 
-fn open(file: &Path) -> Result<Reader<File>, Error> {
+fn open(file: &Path, max_memory: u64) -> Result<Reader<File>, Error> {
     let opened = File::open(file).map_err(|error| Error::Open { file: file.to_owned(), error })?;
-    let reader = Reader::open(opened);
+    let reader = Reader::open_with(opened, max_memory);
     reader.map_err(|why| Error::Read { file: file.to_owned(), why })
 }
 

@@ -20,15 +20,38 @@ const HEAD: usize = 8;
 
 /// Appends a frame that contains these records.
 pub(super) fn append(records: &[u8], file: &mut Vec<u8>) {
-    let begin = file.len();
-    file.extend_from_slice(&[0; HEAD]);
     // A higher compression level would make frames 5 % smaller, but compression would take three
     // times as long.
-    let mut encoder = DeflateEncoder::new(&mut *file, Compression::fast());
+    append_with(Compression::fast(), records, file);
+}
+
+/// Appends a frame that contains these records without compression.
+pub(super) fn append_uncompressed(records: &[u8], file: &mut Vec<u8>) {
+    append_with(Compression::none(), records, file);
+}
+
+fn append_with(compression: Compression, records: &[u8], file: &mut Vec<u8>) {
+    let begin = file.len();
+    file.extend_from_slice(&[0; HEAD]);
+    let mut encoder = DeflateEncoder::new(&mut *file, compression);
     encoder.write_all(records).and_then(|()| encoder.finish().map(drop)).expect("memory takes all");
     let length = u32::try_from(file.len() - begin - HEAD).expect("a frame is small");
     let head = head(length, &file[begin + HEAD..]);
     file[begin..begin + HEAD].copy_from_slice(&head);
+}
+
+/// Appends frames with correct lengths and checksums. The bytes are the frames of a file, in which
+/// the length of a frame may be wrong. The last frame then ends with the bytes.
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) fn append_repaired(mut frames: &[u8], file: &mut Vec<u8>) {
+    while let Some((wrong, rest)) = frames.split_first_chunk::<HEAD>() {
+        let length = u32::from_le_bytes([wrong[0], wrong[1], wrong[2], wrong[3]]) as usize;
+        let (data, rest) = rest.split_at(length.min(rest.len()));
+        let length = u32::try_from(data.len()).expect("an input of the fuzzer is small");
+        file.extend_from_slice(&head(length, data));
+        file.extend_from_slice(data);
+        frames = rest;
+    }
 }
 
 fn head(length: u32, data: &[u8]) -> [u8; HEAD] {
@@ -49,6 +72,11 @@ pub(super) enum Damage {
     Cut,
     /// The bytes in the file differ from the bytes that were written.
     Corrupt(&'static str),
+    /// The records are larger than the reader allows.
+    Large {
+        /// The maximum size in bytes.
+        max: u64,
+    },
     /// Reading the file fails.
     Io(io::Error),
 }
@@ -61,8 +89,12 @@ pub(super) struct Frame {
 }
 
 /// Reads the next frame, or returns `None` at the end of the file. The size of the file and
-/// [`MAX_BYTES`] limit the memory that the function uses.
-pub(super) fn read(file: &mut impl Read) -> Result<Option<Frame>, Damage> {
+/// [`MAX_BYTES`] limit the memory that the function uses. `max_records` returns how many bytes of
+/// records a frame of this length may contain.
+pub(super) fn read(
+    file: &mut impl Read,
+    max_records: impl FnOnce(u64) -> u64,
+) -> Result<Option<Frame>, Damage> {
     let mut head_read = [0; HEAD];
     match fill(file, &mut head_read).map_err(Damage::Io)? {
         0 => return Ok(None),
@@ -81,13 +113,17 @@ pub(super) fn read(file: &mut impl Read) -> Result<Option<Frame>, Damage> {
     if head(length, &data) != head_read {
         return Err(Damage::Corrupt("a checksum"));
     }
+    let length = (HEAD + data.len()) as u64;
     let mut records = Vec::new();
-    let limit = MAX_BYTES as u64 + 1;
-    let inflated = DeflateDecoder::new(data.as_slice()).take(limit).read_to_end(&mut records);
+    let max = max_records(length).min(MAX_BYTES as u64);
+    let inflated = DeflateDecoder::new(data.as_slice()).take(max + 1).read_to_end(&mut records);
     if inflated.is_err() || records.len() > MAX_BYTES {
         return Err(Damage::Corrupt("compressed data"));
     }
-    Ok(Some(Frame { records, length: (HEAD + data.len()) as u64 }))
+    if records.len() as u64 > max {
+        return Err(Damage::Large { max });
+    }
+    Ok(Some(Frame { records, length }))
 }
 
 /// Reads until the buffer is full or the file ends. Returns the number of bytes that were read.

@@ -1,11 +1,18 @@
 //! The functions of this module that the fuzzer calls. For any file, the reader must return records
-//! or report damage. The memory that the reader uses must be in proportion to the size of the file.
+//! or report damage. The memory that the reader uses must be limited.
 
 use std::time::Duration;
 
 use minicbor::Decoder;
 
-use super::{Part, Reader, Record, Unreadable, Writer, frame, wire};
+use super::{
+    HEADING, Part, Reader, Record, Unreadable, VERSION, Writer, budget::Budget, frame, wire,
+};
+
+/// The memory in bytes that a reader may use. The limit is lower than the memory that the fuzzer
+/// gives to an input, so the fuzzer finds decoders that use more memory than they take from their
+/// budget.
+const MEMORY: u64 = 8 << 20;
 
 /// Reads the bytes as a file of a recording. The function also reads the bytes as the records of a
 /// valid frame, because a fuzzer cannot find a valid checksum.
@@ -17,8 +24,17 @@ pub(crate) fn recording(bytes: &[u8]) {
     read(&file);
 }
 
+/// Reads the bytes as a file of a recording whose heading, lengths and checksums are correct. The
+/// fuzzer chooses the compressed data of each frame.
+pub(crate) fn frames(bytes: &[u8]) {
+    let mut file = format!("{HEADING}{VERSION}\n").into_bytes();
+    let frames = bytes.strip_prefix(&file[..]).unwrap_or(bytes);
+    frame::append_repaired(frames, &mut file);
+    read(&file);
+}
+
 fn read(file: &[u8]) {
-    let offset = match Reader::open(file) {
+    let offset = match Reader::open_with(file, MEMORY) {
         Ok(mut reader) => loop {
             match reader.next_record() {
                 Ok(Some(_)) => {}
@@ -36,6 +52,8 @@ fn offset(error: &Unreadable) -> u64 {
         Unreadable::NoRecording | Unreadable::Version { .. } => 0,
         Unreadable::Cut { offset }
         | Unreadable::Corrupt { offset, .. }
+        | Unreadable::Memory { offset, .. }
+        | Unreadable::Large { offset, .. }
         | Unreadable::Read { offset, .. } => offset,
     }
 }
@@ -46,10 +64,12 @@ pub(crate) fn records(bytes: &[u8]) -> Vec<Record> {
     let mut decoder = Decoder::new(bytes);
     let mut records = Vec::new();
     while decoder.position() < bytes.len() {
-        match wire::read(&mut decoder) {
+        match wire::read(&mut decoder, &mut Budget::new(MEMORY, MEMORY)) {
             Ok(wire::Read::Record(at, record)) => {
                 let once = written(at, &record);
-                let Ok(wire::Read::Record(again, copy)) = wire::read(&mut Decoder::new(&once))
+                let mut budget = Budget::new(u64::MAX, u64::MAX);
+                let Ok(wire::Read::Record(again, copy)) =
+                    wire::read(&mut Decoder::new(&once), &mut budget)
                 else {
                     panic!("what was written can't be read: {record:?}")
                 };

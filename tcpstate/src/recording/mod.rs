@@ -15,6 +15,7 @@
 //! ([`Part`]), and the second record is the start report. Each file can be read without the earlier
 //! files.
 
+mod budget;
 mod error;
 mod files;
 mod frame;
@@ -28,6 +29,7 @@ mod wire;
 mod writer;
 
 pub use self::{
+    budget::MAX_MEMORY,
     error::{Error, Unreadable},
     files::Recording,
     reader::{Reader, Timed},
@@ -54,6 +56,11 @@ pub enum Record {
 }
 
 impl Record {
+    /// Returns whether this record is the start report of the run.
+    fn is_start(&self) -> bool {
+        matches!(self, Self::Report(report) if matches!(**report, Report::Start(_)))
+    }
+
     /// Returns whether this record is the end report of the run.
     fn is_end(&self) -> bool {
         matches!(self, Self::Report(report) if matches!(**report, Report::End(_)))

@@ -8,9 +8,10 @@ use std::{
 use minicbor::Decoder;
 
 use super::{
-    HEADING, Part, Record, Unreadable, VERSION,
+    HEADING, MAX_MEMORY, Part, Record, Unreadable, VERSION,
+    budget::{Budget, max_records},
     frame::{self, Damage, Frame},
-    wire,
+    wire::{self, Malformed},
 };
 
 /// A record, and the time at which it was recorded.
@@ -22,7 +23,8 @@ pub struct Timed {
     pub record: Record,
 }
 
-/// Reads one file of a recording. The reader never uses more memory than one frame needs.
+/// Reads one file of a recording. The memory of the reader is limited, because the bytes of the
+/// file can be hostile.
 pub struct Reader<R> {
     file: BufReader<R>,
     part: Part,
@@ -34,11 +36,25 @@ pub struct Reader<R> {
     records: Vec<u8>,
     position: usize,
     unknown: u64,
+    max_memory: u64,
+    /// The size in bytes of the records in all frames up to the current frame.
+    expanded: u64,
+    /// The memory in bytes of the file's description and the start report. Views keep both.
+    kept: u64,
+    has_start: bool,
+    has_end: bool,
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads the heading and the description of a file.
+    /// Reads the heading and the description of a file. The reader uses at most [`MAX_MEMORY`]
+    /// bytes for a record.
     pub fn open(file: R) -> Result<Self, Unreadable> {
+        Self::open_with(file, MAX_MEMORY)
+    }
+
+    /// Reads the heading and the description of a file. The reader uses at most `max_memory` bytes
+    /// for a record.
+    pub fn open_with(file: R, max_memory: u64) -> Result<Self, Unreadable> {
         let mut file = BufReader::with_capacity(1 << 16, file);
         let offset = read_heading(&mut file)?;
         let mut reader = Self {
@@ -49,6 +65,11 @@ impl<R: Read> Reader<R> {
             records: Vec::new(),
             position: 0,
             unknown: 0,
+            max_memory,
+            expanded: 0,
+            kept: 0,
+            has_start: false,
+            has_end: false,
         };
         match reader.read()? {
             Some(wire::Read::Part(part)) => Ok(Self { part, ..reader }),
@@ -90,17 +111,49 @@ impl<R: Read> Reader<R> {
     fn read(&mut self) -> Result<Option<wire::Read>, Unreadable> {
         while self.position == self.records.len() {
             self.offset += std::mem::take(&mut self.frame_length);
-            let frame = frame::read(&mut self.file).map_err(|damage| self.error(damage))?;
+            // Release the records before the next frame is read.
+            self.records = Vec::new();
+            let (offset, expanded, max_memory) = (self.offset, self.expanded, self.max_memory);
+            let max = |length| max_records(offset + length, max_memory).saturating_sub(expanded);
+            let frame = frame::read(&mut self.file, max).map_err(|damage| self.error(damage))?;
             let Some(Frame { records, length }) = frame else { return Ok(None) };
+            self.expanded += records.len() as u64;
             (self.records, self.position, self.frame_length) = (records, 0, length);
         }
+        self.read_record().map(Some)
+    }
+
+    /// Decodes the next record of the current frame.
+    fn read_record(&mut self) -> Result<wire::Read, Unreadable> {
+        let memory = self.max_memory.saturating_sub(self.records.capacity() as u64 + self.kept);
+        let mut budget = Budget::new(memory, self.max_memory);
         let mut decoder = Decoder::new(&self.records[self.position..]);
-        let read = wire::read(&mut decoder).map_err(|malformed| Unreadable::Corrupt {
-            offset: self.offset,
-            what: format!("a record that makes no sense ({malformed})"),
-        })?;
+        let read = wire::read(&mut decoder, &mut budget);
+        let read = read.map_err(|malformed| self.undecodable(&malformed, &budget))?;
         self.position += decoder.position();
-        Ok(Some(read))
+        if self.has_end {
+            let what = "a record after the end".into();
+            return Err(Unreadable::Corrupt { offset: self.offset, what });
+        }
+        self.has_end = matches!(&read, wire::Read::Record(_, record) if record.is_end());
+        let is_start = matches!(&read, wire::Read::Record(_, record) if record.is_start());
+        if is_start && std::mem::replace(&mut self.has_start, true) {
+            let what = "a second start".into();
+            return Err(Unreadable::Corrupt { offset: self.offset, what });
+        }
+        if is_start || matches!(read, wire::Read::Part(_)) {
+            self.kept += budget.spent() as u64;
+        }
+        Ok(read)
+    }
+
+    fn undecodable(&self, malformed: &Malformed, budget: &Budget) -> Unreadable {
+        let offset = self.offset;
+        if budget.is_exhausted() {
+            return Unreadable::Memory { offset, max: self.max_memory };
+        }
+        let what = format!("a record that makes no sense ({malformed})");
+        Unreadable::Corrupt { offset, what }
     }
 
     fn error(&self, damage: Damage) -> Unreadable {
@@ -110,6 +163,7 @@ impl<R: Read> Reader<R> {
             Damage::Corrupt(what) => {
                 Unreadable::Corrupt { offset, what: format!("{what} that is wrong") }
             }
+            Damage::Large { max } => Unreadable::Large { offset, max },
             Damage::Io(error) => Unreadable::Read { offset, error },
         }
     }

@@ -12,7 +12,8 @@ use minicbor::Encoder;
 use tcpstate_common::{State, abi::Flow, histogram::By};
 
 use super::{
-    Error, Limits, Part, Reader, Record, Recorder, Recording, Unreadable, Writer, frame, wire,
+    Error, Limits, MAX_MEMORY, Part, Reader, Record, Recorder, Recording, Unreadable, Writer,
+    budget::Budget, frame, wire,
 };
 use crate::{
     error::Help as _,
@@ -198,14 +199,12 @@ fn records() -> Vec<Record> {
         namespaces: None,
         ..snapshot(2)
     };
-    let all = Start { netns: Counted::All, namespaces: None, ..start() };
     vec![
         report(Report::Start(start())),
         Record::Events(events(40)),
         report(Report::Snapshot(snapshot(1))),
         report(Report::Snapshot(bare)),
         Record::Events(events(1)),
-        report(Report::Start(all)),
         report(Report::End(snapshot(3))),
     ]
 }
@@ -258,6 +257,23 @@ fn records_are_read_as_written() {
     assert_eq!(reader.part().program, "test");
     let first = reader.next_record().expect("it is whole").expect("there is one");
     assert_eq!(first.at, Duration::from_millis(1));
+}
+
+#[test]
+fn recording_of_all_namespaces_is_read_as_written() {
+    let all = Start { netns: Counted::All, namespaces: None, ..start() };
+    let records = [report(Report::Start(all))];
+    let (found, error) = read(&file(&records).0);
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(found, text(&records));
+}
+
+#[test]
+fn second_start_report_is_damage() {
+    let records = [report(Report::Start(start())), report(Report::Start(start()))];
+    let (found, error) = read(&file(&records).0);
+    assert_eq!(found, text(&records[..1]));
+    assert!(matches!(&error, Some(Unreadable::Corrupt { what, .. }) if what == "a second start"));
 }
 
 #[test]
@@ -351,7 +367,7 @@ fn unknown_records_and_columns_are_skipped() {
 #[test]
 fn invalid_bytes_are_damage_and_do_not_panic() {
     let (bytes, ends) = file(&records());
-    let whole = frame::read(&mut &bytes[ends[2]..]).expect("whole").expect("a frame");
+    let whole = frame::read(&mut &bytes[ends[2]..], |_| u64::MAX).expect("whole").expect("a frame");
     let mut random = 0x9e37_79b9_u32;
     let mut next = || {
         random ^= random << 13;
@@ -375,10 +391,100 @@ fn invalid_bytes_are_damage_and_do_not_panic() {
 
 #[test]
 fn frames_are_limited_in_size() {
-    let bytes = framed(&vec![0; frame::MAX_BYTES + 1]);
-    assert!(bytes.len() < frame::MAX_BYTES / 100);
+    let bytes = framed(&vec![0; frame::MAX_BYTES]);
     let (_, error) = read(&bytes);
-    assert!(matches!(error, Some(Unreadable::Corrupt { .. })), "{error:?}");
+    let Some(Unreadable::Large { offset, max }) = error else { panic!("{error:?}") };
+    assert!(offset > 0 && max < 4 << 20, "{offset} {max}");
+    // More memory allows a file that expands more, but not a larger frame.
+    let scaled = |bytes: &[u8]| {
+        let mut reader = Reader::open_with(bytes, 1 << 40).expect("it is one");
+        reader.next_record().err()
+    };
+    assert!(matches!(scaled(&bytes), Some(Unreadable::Corrupt { .. })));
+    let error = scaled(&framed(&vec![0; frame::MAX_BYTES + 1])).expect("the frame is too large");
+    assert!(error.to_string().contains("compressed data"), "{error}");
+}
+
+/// Encodes a snapshot with this many network namespaces.
+fn with_namespaces(count: usize) -> Vec<u8> {
+    let mut snapshot = snapshot(1);
+    let row = snapshot.namespaces.as_ref().expect("the snapshot has a row")[0].clone();
+    snapshot.namespaces = Some(vec![row; count]);
+    let mut record = Vec::new();
+    wire::append_report(Duration::ZERO, &Report::Snapshot(snapshot), &mut record);
+    record
+}
+
+#[test]
+fn memory_of_a_record_is_limited() {
+    let record = with_namespaces(10_000);
+    let decode = |memory| {
+        let mut budget = Budget::new(memory, MAX_MEMORY);
+        let read = wire::read(&mut minicbor::Decoder::new(&record), &mut budget);
+        (read.is_ok(), budget.is_exhausted(), budget.spent() as u64)
+    };
+    let (is_read, _, spent) = decode(MAX_MEMORY);
+    assert!(is_read && spent < MAX_MEMORY);
+    assert!(spent > 10_000 * size_of::<NamespaceRow>() as u64);
+    assert_eq!(decode(spent), (true, false, spent));
+    let (is_read, is_exhausted, spent) = decode(spent - 1);
+    assert!(!is_read && is_exhausted && spent < MAX_MEMORY);
+
+    // The reader reports the frame and the limit.
+    let mut bytes = framed(&[]);
+    let offset = bytes.len() as u64;
+    frame::append_uncompressed(&record, &mut bytes);
+    let mut reader = Reader::open_with(bytes.as_slice(), 4 << 20).expect("it is one");
+    let error = reader.next_record().expect_err("the record is too large");
+    let expected = format!("the frame at byte {offset} needs more than 4 MiB of memory");
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn number_of_elements_is_limited_in_every_list() {
+    // Each list of a snapshot begins with its number of elements. This test replaces the number by
+    // a larger number, and the reader must refuse the list before it allocates memory.
+    let record = with_namespaces(1);
+    let mut lists = 0;
+    for place in 4..record.len() {
+        if !(0x80..0x98).contains(&record[place]) {
+            continue;
+        }
+        let mut longer = record[..place].to_vec();
+        longer.extend_from_slice(&[0x9b, 0, 0, 1, 0, 0, 0, 0, 0]);
+        longer.extend_from_slice(&record[place + 1..]);
+        let mut budget = Budget::new(1 << 20, MAX_MEMORY);
+        let read = wire::read(&mut minicbor::Decoder::new(&longer), &mut budget);
+        assert!(read.is_err() && budget.spent() < 1 << 16, "{place}");
+        lists += 1;
+    }
+    assert!(lists > 100, "{lists}");
+}
+
+#[test]
+fn values_are_not_nested_without_limit() {
+    for nested in [&b"\x81"[..], b"\x9f", b"\x82\x9f", b"\xc1", b"\xa1\x00", b"\xbf\x00"] {
+        let mut record = b"\x83\x09\x00".to_vec();
+        record.extend(nested.iter().cycle().take(1 << 17));
+        let (found, error) = read(&framed(&record));
+        let Some(Unreadable::Corrupt { what, .. }) = error else { panic!("{error:?}") };
+        assert!(found.is_empty() && what.contains("makes no sense"), "{what}");
+    }
+}
+
+#[test]
+fn written_files_never_expand_too_much_for_a_reader() {
+    let mut writer = Writer::begin(Vec::new(), &Part::new("test")).expect("memory takes all");
+    writer.add_report(Duration::ZERO, &Report::Start(start()));
+    let event = events(1).remove(0);
+    for _ in 0..10 {
+        writer.add_events(Duration::ZERO, &vec![event.clone(); 100_000]);
+        writer.flush().expect("memory takes all");
+    }
+    let bytes = std::mem::take(writer.file_mut());
+    let (found, error) = read(&bytes);
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(found.len(), 1 + 10 * 100_000_usize.div_ceil(wire::MAX_WRITTEN_EVENTS));
 }
 
 #[test]
@@ -401,7 +507,7 @@ fn recordings_continue_in_further_files_and_are_read_as_one() {
     let there: Vec<u32> = (0..20).filter(|&number| names(number).exists()).collect();
     // The last file of the recording contains the end report.
     assert_eq!(there, [4, 5, 6]);
-    let mut recording = Recording::open(&names(4)).expect("it is one");
+    let mut recording = Recording::open(&names(4), MAX_MEMORY).expect("it is one");
     let mut kinds = Vec::new();
     while let Some(timed) = recording.next_record().expect("it is whole") {
         kinds.push(match timed.record {
@@ -410,23 +516,25 @@ fn recordings_continue_in_further_files_and_are_read_as_one() {
             Record::Report(_) => 1,
         });
     }
-    assert_eq!(kinds, [0, 20_000, 20_000, 1]);
+    // Each call of `add_events` makes two records.
+    assert_eq!(kinds, [0, 16_384, 3616, 16_384, 3616, 1]);
     assert_eq!((recording.part().number, recording.has_ended()), (6, true));
-    assert!(Recording::open(&path).is_err());
+    assert!(Recording::open(&path, MAX_MEMORY).is_err());
 }
 
 #[test]
 fn shared_texts_are_limited_in_total_size() {
     let read = |length: usize| {
-        let mut named = events(300);
+        let mut named = events(3000);
         for event in &mut named {
             event.comm = event.comm.as_ref().map(|_| "x".repeat(length).into());
         }
         let mut records = Vec::new();
         wire::append_events(Duration::ZERO, &named, &mut records);
-        wire::read(&mut minicbor::Decoder::new(&records)).map(|_| records.len())
+        wire::read(&mut minicbor::Decoder::new(&records), &mut Budget::new(MAX_MEMORY, MAX_MEMORY))
+            .map(|_| records.len())
     };
     assert!(read(15).is_ok());
-    let malformed = read(30_000).expect_err("these are three million bytes of text");
+    let malformed = read(4000).expect_err("these are four million bytes of text");
     assert!(malformed.to_string().contains("more text than events have"), "{malformed}");
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{HEADING, Part, VERSION, frame, wire};
+use super::{HEADING, MAX_MEMORY, Part, VERSION, budget::max_records, frame, wire};
 use crate::report::{Event, Report};
 
 /// When the waiting records have at least this size in bytes, the recorder writes a frame. A larger
@@ -19,6 +19,8 @@ pub struct Writer<W> {
     file: W,
     /// The size in bytes of the heading and all complete frames.
     length: u64,
+    /// The size in bytes of the records in all complete frames.
+    expanded: u64,
     /// The records that are not in a frame yet.
     waiting: Vec<u8>,
 }
@@ -31,7 +33,8 @@ impl<W: Write> Writer<W> {
         wire::append_part(part, &mut records);
         frame::append(&records, &mut begin);
         file.write_all(&begin)?;
-        Ok(Self { file, length: begin.len() as u64, waiting: Vec::new() })
+        let (length, expanded) = (begin.len() as u64, records.len() as u64);
+        Ok(Self { file, length, expanded, waiting: Vec::new() })
     }
 
     /// Adds a report to the waiting records.
@@ -41,7 +44,7 @@ impl<W: Write> Writer<W> {
 
     /// Adds events that a view gets in one call to the waiting records.
     pub fn add_events(&mut self, at: Duration, events: &[Event]) {
-        for events in events.chunks(wire::MAX_EVENTS) {
+        for events in events.chunks(wire::MAX_WRITTEN_EVENTS) {
             wire::append_events(at, events, &mut self.waiting);
         }
     }
@@ -78,8 +81,16 @@ impl<W: Write> Writer<W> {
         }
         let mut frame = Vec::new();
         frame::append(&self.waiting, &mut frame);
+        let expanded = self.expanded + self.waiting.len() as u64;
+        // A reader refuses a file that expands too much, so records that compress extremely well
+        // are not compressed.
+        if expanded > max_records(self.length + frame.len() as u64, MAX_MEMORY) {
+            frame.clear();
+            frame::append_uncompressed(&self.waiting, &mut frame);
+        }
         self.file.write_all(&frame)?;
         self.length += frame.len() as u64;
+        self.expanded = expanded;
         self.waiting.clear();
         Ok(())
     }

@@ -9,7 +9,7 @@
 
 use std::{
     env, fs,
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::fs::PermissionsExt as _,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::{Path, PathBuf},
@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use flate2::{Compression, write::DeflateEncoder};
 use nix::{sys::signal::Signal, unistd::Uid};
 use serde_json::Value;
 use tcpstate::recording::{Record, VERSION};
@@ -417,6 +418,61 @@ fn recording_that_is_damaged_is_shown_up_to_the_damage() {
         none.stderr.contains("it is not a recording\nhelp: choose a file that --record wrote"),
         "{none:?}"
     );
+}
+
+/// A file in which frames with this content follow the first two records of another recording.
+fn with_frames(contents: &[&[u8]]) -> Vec<u8> {
+    let recording = in_tree().into_iter().next().expect("there are recordings");
+    let whole = fs::read(recording).expect("it can be read");
+    let heading = whole.iter().position(|&byte| byte == b'\n').expect("a heading") + 1;
+    // The first frame has the description, the second frame has the start report.
+    let mut end = heading;
+    for _ in 0..2 {
+        let length = whole[end..].first_chunk().map(|&length| u32::from_le_bytes(length));
+        end += 8 + length.expect("a whole frame") as usize;
+    }
+    let mut file = whole[..end].to_vec();
+    for content in contents {
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+        let data = encoder.write_all(content).and_then(|()| encoder.finish());
+        let data = data.expect("memory takes all");
+        let length = u32::try_from(data.len()).expect("it is small").to_le_bytes();
+        let checksum = crc32fast::hash(&[&length[..], &data].concat());
+        file.extend_from_slice(&[&length[..], &checksum.to_le_bytes(), &data].concat());
+    }
+    file
+}
+
+#[test]
+fn recording_that_expands_is_refused_in_little_memory() {
+    let nested = [b"\x83\x09\x00", vec![0x9f; 1 << 20].as_slice()].concat();
+    let columns =
+        [b"\x83\x04\x00\x93\x9a\x00\x10\x00\x00", vec![0xf6; 1 << 20].as_slice()].concat();
+    let folder = Folder::new();
+    let path = folder.path("expands.tcps");
+    let frame = vec![0; 15 << 20];
+    for contents in [&[&frame[..], &frame][..], &[&nested], &[&columns]] {
+        let file = with_frames(contents);
+        assert!(file.len() < 64 << 10, "{}", file.len());
+        fs::write(&path, file).expect("the test owns the folder");
+        for command in [
+            &["replay", "-o", "json"][..],
+            &["trace", "-o", "json", "--replay"],
+            &["doctor", "--replay"],
+        ] {
+            // The shell limits the address space to 200 MiB, most of which is code and stacks.
+            let words =
+                [&["-c", "ulimit -v 200000; exec \"$@\"", "sh", TCPSTATE], command, &[&path]];
+            let finished = run(&mut piped("sh", &words.concat()));
+            assert_eq!(finished.status, Some(2), "{finished:?}");
+            let expected = format!("cannot read the recording {path}: the frame at byte ");
+            assert!(finished.stderr.contains(&expected), "{finished:?}");
+            assert!(
+                finished.stderr.contains("bytes\nhelp: use the output before this frame;"),
+                "{finished:?}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -32,6 +32,11 @@ const SECONDS: u32 = 60;
 /// The time in seconds for all fuzz targets in `cargo xtask test`. The build of the fuzzer does not
 /// count as fuzzing time.
 const GATE_SECONDS: u32 = 20;
+/// The time in seconds for each fuzz target of `THOROUGH` in `cargo xtask test --all`.
+const THOROUGH_SECONDS: u64 = 60;
+/// Fuzz targets that `cargo xtask test --all` runs longer, because their inputs come from other
+/// machines.
+const THOROUGH: &[&str] = &["frames"];
 /// Fuzz targets with a planted fault. `cargo xtask test` checks that the fuzzer finds the planted
 /// fault.
 const PLANTED: &[&str] = &["planted_panic", "planted_hunger"];
@@ -73,8 +78,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
 
 /// Runs the fuzzing step of `cargo xtask test`. The fuzzer must find the planted faults. After the
 /// test with planted faults, the fuzzer runs each target for a few seconds. A fixed seed makes the
-/// generated inputs identical in each run.
-pub(crate) fn gate(root: &Path) -> Result<Outcome> {
+/// generated inputs identical in each run. If `is_all` is set, the fuzzer also runs the targets of
+/// `THOROUGH` longer.
+pub(crate) fn gate(root: &Path, is_all: bool) -> Result<Outcome> {
     let engine = Engine::build(root)?;
     let mut outcome = Outcome::default();
     for &target in PLANTED {
@@ -90,6 +96,11 @@ pub(crate) fn gate(root: &Path) -> Result<Outcome> {
     let targets = targets(root)?;
     let effort = Effort { time: share(GATE_SECONDS, &targets), seed: Some(1) };
     outcome.merge(all(&engine, &targets, effort));
+    if is_all {
+        let targets: Vec<String> = THOROUGH.iter().map(ToString::to_string).collect();
+        let effort = Effort { time: Duration::from_secs(THOROUGH_SECONDS), seed: Some(1) };
+        outcome.merge(all(&engine, &targets, effort));
+    }
     Ok(outcome)
 }
 

@@ -91,7 +91,7 @@ fn tiers(root: &Path, is_all: bool, report: &mut Report) {
     if is_all {
         steps::otlp(root, report);
     }
-    steps::fuzz(root, report);
+    steps::fuzz(root, is_all, report);
     let selection = if is_all { Selection::All } else { Selection::Changed };
     steps::faults(root, selection, tools, report);
     // Start the guests only after the tests of the seeded faults have ended. On a busy machine some

@@ -186,9 +186,10 @@ pub(super) fn otlp(root: &Path, report: &mut Report) {
     }
 }
 
-/// Fuzzes every parser of external data for some seconds.
-pub(super) fn fuzz(root: &Path, report: &mut Report) {
-    report.tests("fuzz", || fuzz::gate(root));
+/// Fuzzes every parser of external data for some seconds, and some parsers longer if `is_all` is
+/// set.
+pub(super) fn fuzz(root: &Path, is_all: bool, report: &mut Report) {
+    report.tests("fuzz", || fuzz::gate(root, is_all));
 }
 
 /// Runs the seeded faults. Skips the seeded faults if the BPF tools are missing. If the run needs

@@ -11,13 +11,17 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use minicbor::{Decode, Encode, bytes::ByteVec};
+use minicbor::{Decode, Encode};
 
 use super::{
     MAX_EVENTS, Malformed,
+    limited::{Bytes, List},
     table::{Nanos, Number, Wire as _},
 };
-use crate::report::{Cgroup, CloseReason, Event, Family, Hook};
+use crate::{
+    recording::budget::Budget,
+    report::{Cgroup, CloseReason, Event, Family, Hook},
+};
 
 /// The maximum total size in bytes of the process names in one record. A process name has at most
 /// 15 bytes.
@@ -25,29 +29,37 @@ const MAX_COPIED: usize = 16 * MAX_EVENTS;
 
 /// A column of the events. A column is empty if the writer of the recording did not write the
 /// column. A missing value means that the field is unknown.
-type Column<T> = Vec<Option<T>>;
+type Column<T> = List<Option<T>, MAX_EVENTS>;
+
+/// The maximum number of addresses, and of texts: two for each event.
+const MAX_LISTED: usize = 2 * MAX_EVENTS;
+
+/// The maximum size in bytes of a text. The longest text is the path of a cgroup, and the kernel
+/// limits paths to this size.
+const MAX_TEXT: usize = 4096;
 
 #[derive(Default, Encode, Decode)]
+#[cbor(context_bound = "AsMut<Budget>")]
 pub(super) struct Events {
     /// The monotonic time in nanoseconds. Each value is the time since the previous event; the
     /// first value is the time since boot.
     #[n(0)]
-    monotonic: Vec<i64>,
+    monotonic: List<i64, MAX_EVENTS>,
     /// For each event, the wall clock minus the monotonic clock in nanoseconds. Each element stores
     /// how much the difference of the clocks has increased since the previous event.
     #[n(1)]
-    ahead: Vec<i64>,
+    ahead: List<i64, MAX_EVENTS>,
     /// The old state and the new state of each event. Each state is stored in 4 bits, as the number
     /// that the kernel uses for the state.
-    #[cbor(n(2), with = "minicbor::bytes")]
-    states: Vec<u8>,
+    #[n(2)]
+    states: Bytes,
     /// The address family of each event: 4 or 6.
-    #[cbor(n(3), with = "minicbor::bytes")]
-    family: Vec<u8>,
+    #[n(3)]
+    family: Bytes,
     /// The addresses of all events; each address has 4 or 16 bytes. The columns `local` and
     /// `remote` contain indices into the list of addresses.
     #[n(4)]
-    addresses: Vec<ByteVec>,
+    addresses: List<Bytes, MAX_LISTED>,
     #[n(5)]
     local: Column<u32>,
     #[n(6)]
@@ -57,13 +69,13 @@ pub(super) struct Events {
     #[n(8)]
     remote_port: Column<u16>,
     #[n(9)]
-    netns: Vec<u32>,
+    netns: List<u32, MAX_EVENTS>,
     #[n(10)]
     cookie: Column<u64>,
     /// The texts of all events. The columns `comm` and `cgroup` contain indices into the list of
     /// texts.
     #[n(11)]
-    texts: Vec<ByteVec>,
+    texts: List<Bytes, MAX_LISTED>,
     #[n(12)]
     pid: Column<u32>,
     #[n(13)]
@@ -113,28 +125,28 @@ impl From<&[Event]> for Events {
             } = event;
             let (monotonic, Nanos(wall)) = (Nanos::of(monotonic).0.cast_signed(), Nanos::of(time));
             let ahead = wall.cast_signed().wrapping_sub(monotonic);
-            columns.monotonic.push(monotonic.wrapping_sub(monotonic_before));
-            columns.ahead.push(ahead.wrapping_sub(ahead_before));
+            columns.monotonic.0.push(monotonic.wrapping_sub(monotonic_before));
+            columns.ahead.0.push(ahead.wrapping_sub(ahead_before));
             (monotonic_before, ahead_before) = (monotonic, ahead);
-            columns.states.push((*from as u8) << 4 | *to as u8);
-            columns.family.push(match family {
+            columns.states.0.push((*from as u8) << 4 | *to as u8);
+            columns.family.0.push(match family {
                 Family::V4 => 4,
                 Family::V6 => 6,
             });
-            columns.local.push(local.map(|address| addresses.of(address)));
-            columns.local_port.push(*local_port);
-            columns.remote.push(remote.map(|address| addresses.of(address)));
-            columns.remote_port.push(*remote_port);
-            columns.netns.push(*netns);
-            columns.cookie.push(*cookie);
-            columns.pid.push(*pid);
-            columns.comm.push(comm.as_deref().map(|text| texts.of(text.as_bytes())));
-            columns.uid.push(*uid);
-            columns.duration.push(duration.map(|duration| Nanos::of(&duration).0));
+            columns.local.0.push(local.map(|address| addresses.of(address)));
+            columns.local_port.0.push(*local_port);
+            columns.remote.0.push(remote.map(|address| addresses.of(address)));
+            columns.remote_port.0.push(*remote_port);
+            columns.netns.0.push(*netns);
+            columns.cookie.0.push(*cookie);
+            columns.pid.0.push(*pid);
+            columns.comm.0.push(comm.as_deref().map(|text| texts.of(text.as_bytes())));
+            columns.uid.0.push(*uid);
+            columns.duration.0.push(duration.map(|duration| Nanos::of(&duration).0));
             let path = cgroup.as_ref().map(|cgroup| texts.of(cgroup.path.as_bytes()));
-            columns.cgroup.push(path);
-            columns.hook.push(Some(*hook as u8));
-            columns.ended_by.push(ended_by.map(|by| by as u8));
+            columns.cgroup.0.push(path);
+            columns.hook.0.push(Some(*hook as u8));
+            columns.ended_by.0.push(ended_by.map(|by| by as u8));
         }
         columns.addresses = addresses.in_order(|address| match address {
             IpAddr::V4(address) => address.octets().to_vec(),
@@ -161,10 +173,10 @@ impl<T: Eq + Hash> Indices<T> {
         *self.0.entry(value).or_insert(next)
     }
 
-    fn in_order(self, bytes: impl Fn(T) -> Vec<u8>) -> Vec<ByteVec> {
+    fn in_order(self, bytes: impl Fn(T) -> Vec<u8>) -> List<Bytes, MAX_LISTED> {
         let mut values: Vec<(T, u32)> = self.0.into_iter().collect();
         values.sort_by_key(|&(_, place)| place);
-        values.into_iter().map(|(value, _)| bytes(value).into()).collect()
+        List(values.into_iter().map(|(value, _)| Bytes(bytes(value))).collect())
     }
 }
 
@@ -172,52 +184,77 @@ impl Events {
     /// Returns the number of events. All required columns must have as many values as there are
     /// events.
     fn count(&self) -> Result<usize, Malformed> {
-        let count = self.monotonic.len();
-        if [self.ahead.len(), self.states.len(), self.family.len(), self.netns.len()] != [count; 4]
+        let count = self.monotonic.0.len();
+        if [self.ahead.0.len(), self.states.0.len(), self.family.0.len(), self.netns.0.len()]
+            != [count; 4]
         {
             return Err(Malformed::message("columns of events are of different lengths"));
-        }
-        if count > MAX_EVENTS {
-            return Err(Malformed::message("more events than a record has"));
         }
         Ok(count)
     }
 
-    /// Many events may share one process name, and each decoded event gets a copy of this name. The
-    /// function returns an error if the copies would use too much memory.
-    fn limit_copies(&self, count: usize, texts: &[OsString]) -> Result<(), Malformed> {
-        let length = |row| Ok(listed(&self.comm, row, texts)?.map_or(0, |text| text.len()));
-        let copied =
-            (0..count).try_fold(0_usize, |sum, row| Ok(sum.saturating_add(length(row)?)))?;
-        if copied > MAX_COPIED {
+    /// Takes the memory of the decoded events from the budget.
+    fn take_memory(&self, count: usize, budget: &mut Budget) -> Result<(), Malformed> {
+        /// The memory in bytes of a process name.
+        const NAME: usize = 48;
+        /// The number of copies of a cgroup's path: the path with invalid bytes replaced, its
+        /// parts, the container and the unit.
+        const COPIES: usize = 8;
+        let lengths = || self.texts.0.iter().map(|text| text.0.len());
+        if lengths().any(|length| length > MAX_TEXT) {
+            return Err(Malformed::message(format!("a text of more than {MAX_TEXT} bytes")));
+        }
+        budget.take(count, size_of::<Event>() + NAME)?;
+        budget.take(self.addresses.0.len(), size_of::<IpAddr>())?;
+        budget.take(self.texts.0.len(), size_of::<OsString>() + 2 * size_of::<Cgroup>())?;
+        budget.take(lengths().sum(), COPIES)
+    }
+
+    /// Many events may share a process name or a cgroup. Each decoded event gets a copy of the
+    /// process name, and a view prints the path of the cgroup for each event.
+    fn limit_copies(
+        &self,
+        count: usize,
+        texts: &[OsString],
+        budget: &mut Budget,
+    ) -> Result<(), Malformed> {
+        let length =
+            |column, row| Ok(listed(column, row, texts)?.map_or(0, |text: &OsString| text.len()));
+        let total = |column| (0..count).try_fold(0, |sum, row| Ok(sum + length(column, row)?));
+        if total(&self.comm)? > MAX_COPIED {
             return Err(Malformed::message("more text than events have"));
         }
-        Ok(())
+        budget.repeat(total(&self.cgroup)?)
     }
 
     /// Decodes the events.
-    pub(super) fn into_events(mut self) -> Result<Vec<Event>, Malformed> {
+    pub(super) fn into_events(mut self, budget: &mut Budget) -> Result<Vec<Event>, Malformed> {
         let count = self.count()?;
-        let addresses =
-            self.addresses.iter().map(|bytes| address(bytes)).collect::<Result<Vec<_>, _>>()?;
-        let texts = std::mem::take(&mut self.texts);
+        self.take_memory(count, budget)?;
+        let addresses = self
+            .addresses
+            .0
+            .iter()
+            .map(|bytes| address(&bytes.0))
+            .collect::<Result<Vec<_>, _>>()?;
+        let texts = std::mem::take(&mut self.texts.0);
         let texts: Vec<OsString> =
-            texts.into_iter().map(|bytes| OsString::from_vec(bytes.into())).collect();
-        self.limit_copies(count, &texts)?;
+            texts.into_iter().map(|bytes| OsString::from_vec(bytes.0)).collect();
+        self.limit_copies(count, &texts, budget)?;
         let mut cgroups = HashMap::new();
         let mut events = Vec::with_capacity(count);
         let (mut monotonic, mut ahead) = (0_i64, 0_i64);
         for row in 0..count {
-            monotonic = monotonic.wrapping_add(self.monotonic[row]);
-            ahead = ahead.wrapping_add(self.ahead[row]);
+            monotonic = monotonic.wrapping_add(self.monotonic.0[row]);
+            ahead = ahead.wrapping_add(self.ahead.0[row]);
             let wall = monotonic.wrapping_add(ahead).cast_unsigned();
-            let states = self.states[row];
+            let states = self.states.0[row];
             events.push(Event {
                 time: UNIX_EPOCH + Duration::from_nanos(wall),
                 monotonic: Duration::from_nanos(monotonic.cast_unsigned()),
                 from: Number(states >> 4).read()?,
                 to: Number(states & 15).read()?,
-                family: match self.family[row] {
+                family: match self.family.0[row] {
                     4 => Family::V4,
                     6 => Family::V6,
                     _ => return Err(Malformed::message("no such family")),
@@ -226,7 +263,7 @@ impl Events {
                 local_port: value(&self.local_port, row),
                 remote: listed(&self.remote, row, &addresses)?.copied(),
                 remote_port: value(&self.remote_port, row),
-                netns: self.netns[row],
+                netns: self.netns.0[row],
                 cookie: value(&self.cookie, row),
                 pid: value(&self.pid, row),
                 comm: listed(&self.comm, row, &texts)?.cloned(),
@@ -252,7 +289,7 @@ impl Events {
 }
 
 fn value<T: Copy>(column: &Column<T>, row: usize) -> Option<T> {
-    column.get(row).copied().flatten()
+    column.0.get(row).copied().flatten()
 }
 
 /// Reads an index from a column, and returns the list element that has this index.

@@ -7,19 +7,26 @@ use std::{
     time::Duration,
 };
 
-use minicbor::{Decode, Encode, bytes::ByteVec};
+use minicbor::{Decode, Decoder, Encode, decode};
 use tcpstate_common::histogram;
 
 use super::{
     Malformed,
+    limited::{Bytes, List, Text},
     table::{Nanos, Newer, Number, Wire, wire},
 };
-use crate::report;
+use crate::{recording::budget::Budget, report};
+
+/// The maximum number of histograms: each kind for each of the 16,384 groups that `--max-groups`
+/// allows.
+const MAX_HISTOGRAMS: usize = 1 << 22;
+/// The maximum number of numbers in the list of buckets: the index and the count of each bucket.
+const MAX_BUCKETS: usize = 2 * histogram::BUCKETS;
 
 wire! {
     Histograms is report::Histograms {
         0 by: Option<By>,
-        1 all: Vec<Histogram>,
+        1 all: List<Histogram, MAX_HISTOGRAMS>,
         2 untimed: Untimed,
         3 is_filtered: Newer,
     }
@@ -106,18 +113,19 @@ impl Wire<report::Of> for Of {
 }
 
 #[derive(Encode, Decode)]
+#[cbor(context_bound = "AsMut<Budget>")]
 enum Group {
     #[n(0)]
     Port(#[n(0)] u16),
     /// An IP address of 4 or 16 bytes.
     #[n(1)]
-    Address(#[n(0)] ByteVec),
+    Address(#[n(0)] Bytes),
     #[n(2)]
     Netns(#[n(0)] u64),
     #[n(3)]
-    Cgroup(#[n(0)] u64, #[n(1)] Option<String>),
+    Cgroup(#[n(0)] u64, #[n(1)] Option<Text>),
     #[n(4)]
-    Comm(#[n(0)] ByteVec),
+    Comm(#[n(0)] Bytes),
     #[n(5)]
     None,
     #[n(6)]
@@ -129,11 +137,11 @@ impl Wire<report::Group> for Group {
         use report::Group;
         match group {
             Group::Port(port) => Self::Port(*port),
-            Group::Address(IpAddr::V4(address)) => Self::Address(address.octets().to_vec().into()),
-            Group::Address(IpAddr::V6(address)) => Self::Address(address.octets().to_vec().into()),
+            Group::Address(IpAddr::V4(address)) => Self::Address(Bytes(address.octets().to_vec())),
+            Group::Address(IpAddr::V6(address)) => Self::Address(Bytes(address.octets().to_vec())),
             Group::Netns(inode) => Self::Netns(*inode),
-            Group::Cgroup(id, path) => Self::Cgroup(*id, path.clone()),
-            Group::Comm(name) => Self::Comm(name.as_bytes().to_vec().into()),
+            Group::Cgroup(id, path) => Self::Cgroup(*id, Wire::of(path)),
+            Group::Comm(name) => Self::Comm(Bytes(name.as_bytes().to_vec())),
             Group::None => Self::None,
             Group::Other => Self::Other,
         }
@@ -143,15 +151,15 @@ impl Wire<report::Group> for Group {
         use report::Group;
         Ok(match self {
             Self::Port(port) => Group::Port(port),
-            Self::Address(bytes) => {
+            Self::Address(Bytes(bytes)) => {
                 let v4 = <[u8; 4]>::try_from(bytes.as_slice()).map(IpAddr::from);
                 let v6 = <[u8; 16]>::try_from(bytes.as_slice()).map(IpAddr::from);
                 let address = v4.or(v6).map_err(|_| Malformed::message("no such address"))?;
                 Group::Address(address)
             }
             Self::Netns(inode) => Group::Netns(inode),
-            Self::Cgroup(id, path) => Group::Cgroup(id, path),
-            Self::Comm(name) => Group::Comm(OsString::from_vec(name.into())),
+            Self::Cgroup(id, path) => Group::Cgroup(id, path.read()?),
+            Self::Comm(Bytes(name)) => Group::Comm(OsString::from_vec(name)),
             Self::None => Group::None,
             Self::Other => Group::Other,
         })
@@ -159,11 +167,12 @@ impl Wire<report::Group> for Group {
 }
 
 #[derive(Encode, Decode)]
+#[cbor(context_bound = "AsMut<Budget>")]
 struct Tally {
     /// The buckets that are not empty. Each pair contains the index of a bucket and the number of
     /// durations in the bucket.
-    #[n(0)]
-    buckets: Vec<u64>,
+    #[cbor(n(0), decode_with = "decode_buckets")]
+    buckets: List<u64, MAX_BUCKETS>,
     /// The sum of the durations: whole seconds, and the rest in nanoseconds.
     #[n(1)]
     sum: (u64, u32),
@@ -175,10 +184,26 @@ struct Tally {
     unknown: u64,
 }
 
+/// Decodes the buckets. A tree that contains the buckets needs more memory than the list.
+fn decode_buckets<C: AsMut<Budget>>(
+    decoder: &mut Decoder<'_>,
+    context: &mut C,
+) -> Result<List<u64, MAX_BUCKETS>, decode::Error> {
+    /// The memory in bytes of an empty node, and of a bucket in a node that is half full.
+    const NODE: usize = 256;
+    const BUCKET: usize = 32;
+    let buckets: List<u64, MAX_BUCKETS> = decoder.decode_with(context)?;
+    context.as_mut().take(1, NODE)?;
+    context.as_mut().take(buckets.0.len(), BUCKET)?;
+    Ok(buckets)
+}
+
 impl Wire<report::Tally> for Tally {
     fn of(tally: &report::Tally) -> Self {
         Self {
-            buckets: tally.buckets().flat_map(|(bucket, count)| [bucket as u64, count]).collect(),
+            buckets: List(
+                tally.buckets().flat_map(|(bucket, count)| [bucket as u64, count]).collect(),
+            ),
             sum: (tally.sum.as_secs(), tally.sum.subsec_nanos()),
             longest: Wire::of(&tally.longest),
             shortest: Wire::of(&tally.shortest),
@@ -194,7 +219,7 @@ impl Wire<report::Tally> for Tally {
         exact.sum = sum.ok_or_else(malformed)?;
         (exact.longest, exact.shortest) = (self.longest.read()?, self.shortest.read()?);
         exact.unknown = self.unknown;
-        let buckets = self.buckets.chunks_exact(2);
+        let buckets = self.buckets.0.chunks_exact(2);
         let buckets = buckets.map(|pair| (usize::try_from(pair[0]).unwrap_or(usize::MAX), pair[1]));
         exact.with_buckets(buckets).ok_or_else(malformed)
     }

@@ -9,25 +9,29 @@
 
 mod events;
 mod histograms;
+mod limited;
 mod part;
 mod report;
 mod table;
 
 use std::time::Duration;
 
-use minicbor::{Decoder, Encode, Encoder};
+use minicbor::{Decode, Decoder, Encode, Encoder};
 
 pub use self::part::Part;
-use self::table::{Nanos, Wire as _};
-use super::Record;
+use self::table::{Nanos, Wire};
+use super::{Record, budget::Budget};
 use crate::report::{Event, Report};
 
 /// The reason why bytes are not a record.
 pub(super) type Malformed = minicbor::decode::Error;
 
-/// The maximum number of events in one record. The maximum limits the memory of a reader. A view
-/// gets at most [`MAX_EVENTS`] events at once.
+/// The maximum number of events in one record. The maximum limits the memory of a reader.
 pub(super) const MAX_EVENTS: usize = 1 << 17;
+
+/// The maximum number of events in a record that tcpstate writes. A reader with the default memory
+/// can decode this many events, whatever the events contain.
+pub(super) const MAX_WRITTEN_EVENTS: usize = 1 << 14;
 
 /// The number of each kind of record.
 mod kind {
@@ -59,10 +63,11 @@ pub(super) fn append_events(at: Duration, events: &[Event], records: &mut Vec<u8
     append(kind::EVENTS, at, &events::Events::from(events), records);
 }
 
-fn append(kind: u8, at: Duration, fields: &impl Encode<()>, records: &mut Vec<u8>) {
+fn append(kind: u8, at: Duration, fields: &impl Encode<Budget>, records: &mut Vec<u8>) {
     let mut encoder = Encoder::new(records);
     let head = encoder.array(3).and_then(|encoder| encoder.u8(kind)?.u64(Nanos::of(&at).0));
-    head.and_then(|encoder| encoder.encode(fields).map(drop)).expect("memory takes all");
+    head.and_then(|encoder| encoder.encode_with(fields, &mut Budget::default()).map(drop))
+        .expect("memory takes all");
 }
 
 /// A decoded record.
@@ -73,20 +78,23 @@ pub(super) enum Read {
     Unknown,
 }
 
-/// Decodes the next record.
-pub(super) fn read(decoder: &mut Decoder<'_>) -> Result<Read, Malformed> {
+/// Decodes the next record. The memory of the decoded record is taken from the budget.
+pub(super) fn read(decoder: &mut Decoder<'_>, budget: &mut Budget) -> Result<Read, Malformed> {
+    budget.begin(limited::checked_length(decoder)?);
     if decoder.array()? != Some(3) {
         return Err(Malformed::message("a record has three parts"));
     }
     let (kind, at) = (decoder.u8()?, Duration::from_nanos(decoder.u64()?));
     let report = |report| Read::Record(at, Record::Report(Box::new(report)));
     Ok(match kind {
-        kind::PART => Read::Part(decoder.decode()?),
-        kind::START => report(Report::Start(decoder.decode::<report::Start>()?.read()?)),
-        kind::SNAPSHOT => report(Report::Snapshot(decoder.decode::<report::Snapshot>()?.read()?)),
-        kind::END => report(Report::End(decoder.decode::<report::Snapshot>()?.read()?)),
+        kind::PART => Read::Part(decoder.decode_with(budget)?),
+        kind::START => report(Report::Start(decoded::<report::Start, _>(decoder, budget)?)),
+        kind::SNAPSHOT => {
+            report(Report::Snapshot(decoded::<report::Snapshot, _>(decoder, budget)?))
+        }
+        kind::END => report(Report::End(decoded::<report::Snapshot, _>(decoder, budget)?)),
         kind::EVENTS => {
-            let events = decoder.decode::<events::Events>()?.into_events()?;
+            let events = decoder.decode_with::<_, events::Events>(budget)?.into_events(budget)?;
             Read::Record(at, Record::Events(events))
         }
         _ => {
@@ -94,4 +102,15 @@ pub(super) fn read(decoder: &mut Decoder<'_>) -> Result<Read, Malformed> {
             Read::Unknown
         }
     })
+}
+
+/// Decodes the fields of a report and converts them. So the fields are in memory twice, and a view
+/// may keep a third copy.
+fn decoded<'b, W, T>(decoder: &mut Decoder<'b>, budget: &mut Budget) -> Result<T, Malformed>
+where
+    W: Decode<'b, Budget> + Wire<T>,
+{
+    let fields: W = decoder.decode_with(budget)?;
+    budget.take_copies(2)?;
+    fields.read()
 }

@@ -6,10 +6,17 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use minicbor::{Decode, Encode};
+use minicbor::{Decode, Decoder, Encode, decode};
+
+use super::limited::{Text, length};
+use crate::recording::budget::Budget;
+
+/// The maximum number of sysctls.
+const MAX_SYSCTLS: usize = 1024;
 
 /// The first record of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "AsMut<Budget>")]
 pub struct Part {
     /// The identifier of the recording. All files of a recording have the same identifier.
     #[n(0)]
@@ -18,13 +25,13 @@ pub struct Part {
     #[n(1)]
     pub number: u32,
     /// The program that wrote the recording.
-    #[n(2)]
+    #[cbor(n(2), decode_with = "decode_text")]
     pub program: String,
     /// Whether the recording contains events in addition to snapshots.
     #[n(3)]
     pub has_events: bool,
     /// The names and values of sysctls. Each value is the text that the kernel prints.
-    #[n(4)]
+    #[cbor(n(4), decode_with = "decode_sysctls")]
     pub sysctls: BTreeMap<String, String>,
 }
 
@@ -37,4 +44,21 @@ impl Part {
         let id = since_1970.as_secs() << 32 | u64::from(process::id());
         Self { id, program: program.to_owned(), ..Self::default() }
     }
+}
+
+fn decode_text<C: AsMut<Budget>>(
+    decoder: &mut Decoder<'_>,
+    context: &mut C,
+) -> Result<String, decode::Error> {
+    decoder.decode_with(context).map(|Text(text)| text)
+}
+
+fn decode_sysctls<C: AsMut<Budget>>(
+    decoder: &mut Decoder<'_>,
+    context: &mut C,
+) -> Result<BTreeMap<String, String>, decode::Error> {
+    let count = length(decoder.map()?, MAX_SYSCTLS)?;
+    (0..count)
+        .map(|_| Ok((decode_text(decoder, context)?, decode_text(decoder, context)?)))
+        .collect()
 }

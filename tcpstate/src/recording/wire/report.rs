@@ -5,18 +5,30 @@ use tcpstate_common::abi;
 use super::{
     Malformed,
     histograms::Histograms,
+    limited::{List, Text},
     table::{Bound, HookName, Nanos, Newer, Number, Scope, Wire, wire},
 };
 use crate::report;
+
+/// The maximum number of network namespaces, which is the largest value of `--max-namespaces`.
+const MAX_NAMESPACES: usize = 1 << 20;
+/// The maximum number of transitions: all pairs of 16 states.
+const MAX_TRANSITIONS: usize = 256;
+/// The maximum number of BPF programs.
+const MAX_PROGRAMS: usize = 1024;
+/// The maximum number of limits of a run.
+const MAX_LIMITS: usize = 1024;
+/// The maximum number of local ports.
+const MAX_PORTS: usize = 1 << 16;
 
 wire! {
     Start is report::Start {
         0 time: Nanos,
         1 netns: Scope,
-        2 kernel: String,
+        2 kernel: Text,
         3 attached: Attached,
         4 states: [Gauge; 10],
-        5 namespaces: Option<Vec<NamespaceStart>>,
+        5 namespaces: Option<List<NamespaceStart, MAX_NAMESPACES>>,
     }
 
     Snapshot is report::Snapshot {
@@ -29,16 +41,16 @@ wire! {
         6 states: [Gauge; 10],
         7 moved: [Option<Flow>; 10],
         8 verdict: Option<Verdict>,
-        9 transitions: Vec<Transition>,
+        9 transitions: List<Transition, MAX_TRANSITIONS>,
         10 time_wait: TimeWait,
         11 missed: Missed,
         12 losses: Option<Losses>,
         13 reconciles: u64,
         14 map_full: u64,
         15 map_errors: u64,
-        16 cost: Vec<Cost>,
+        16 cost: List<Cost, MAX_PROGRAMS>,
         17 process_time: Nanos,
-        18 namespaces: Option<Vec<NamespaceRow>>,
+        18 namespaces: Option<List<NamespaceRow, MAX_NAMESPACES>>,
         19 families: Option<[FamilyRow; 2]>,
         20 close_reasons: Option<CloseReasons>,
         21 histograms: Option<Histograms>,
@@ -49,13 +61,13 @@ wire! {
 
     NamespaceStart is report::NamespaceStart {
         0 netns: u64,
-        1 name: Option<String>,
+        1 name: Option<Text>,
         2 states: [Gauge; 10],
     }
 
     NamespaceRow is report::NamespaceRow {
         0 netns: u64,
-        1 name: Option<String>,
+        1 name: Option<Text>,
         2 is_gone: bool,
         3 states: [Gauge; 10],
         4 time_wait: TimeWait,
@@ -63,12 +75,12 @@ wire! {
 
     FamilyRow is report::FamilyRow {
         0 states: [Gauge; 10],
-        1 transitions: Vec<Transition>,
+        1 transitions: List<Transition, MAX_TRANSITIONS>,
     }
 
     Attached is report::Attached {
         0 hooks: Hooks,
-        1 limits: Vec<String>,
+        1 limits: List<Text, MAX_LIMITS>,
     }
 
     Hooks is report::Hooks {
@@ -137,7 +149,7 @@ wire! {
     }
 
     CloseReasons is report::CloseReasons {
-        0 ports: Vec<PortReasons>,
+        0 ports: List<PortReasons, MAX_PORTS>,
         1 others: ReasonCounts,
         2 failed_connects: ReasonCounts,
         3 no_local_port: u64,
@@ -154,7 +166,7 @@ wire! {
     }
 
     Cost is report::Cost {
-        0 program: String,
+        0 program: Text,
         1 total: Runs,
         2 in_interval: Runs,
     }
@@ -167,11 +179,12 @@ wire! {
 
 /// The result of the comparison of tcpstate's numbers with the kernel's numbers.
 #[derive(minicbor::Encode, minicbor::Decode)]
+#[cbor(context_bound = "AsMut<crate::recording::budget::Budget>")]
 pub(super) enum Verdict {
     #[n(0)]
     Equal,
     #[n(1)]
-    Differs(#[n(0)] Vec<Difference>),
+    Differs(#[n(0)] List<Difference, 10>),
     #[n(2)]
     Moving,
     #[n(3)]

@@ -6,7 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use minicbor::{Decode, Encode};
 use tcpstate_common::State;
 
-use super::Malformed;
+use super::{
+    Malformed,
+    limited::{List, Text},
+};
 use crate::report::{Counted, Limit, Provider, Transitions};
 
 /// A type that encodes values of the type `T`.
@@ -22,6 +25,7 @@ macro_rules! wire {
     ($($(#[$doc:meta])* $name:ident is $($theirs:ident)::+ { $($number:literal $field:ident: $type:ty,)+ })+) => {$(
         $(#[$doc])*
         #[derive(minicbor::Encode, minicbor::Decode)]
+        #[cbor(context_bound = "AsMut<crate::recording::budget::Budget>")]
         pub(super) struct $name {
             $(#[n($number)] $field: $type,)+
         }
@@ -56,7 +60,7 @@ macro_rules! plain {
     )+};
 }
 
-plain! { bool u16 u32 u64 i64 f64 String }
+plain! { bool u16 u32 u64 i64 f64 }
 
 impl<T, W: Wire<T>> Wire<Option<T>> for Option<W> {
     fn of(value: &Option<T>) -> Self {
@@ -68,13 +72,23 @@ impl<T, W: Wire<T>> Wire<Option<T>> for Option<W> {
     }
 }
 
-impl<T, W: Wire<T>> Wire<Vec<T>> for Vec<W> {
+impl<T, W: Wire<T>, const MAX: usize> Wire<Vec<T>> for List<W, MAX> {
     fn of(values: &Vec<T>) -> Self {
-        values.iter().map(W::of).collect()
+        Self(values.iter().map(W::of).collect())
     }
 
     fn read(self) -> Result<Vec<T>, Malformed> {
-        self.into_iter().map(W::read).collect()
+        self.0.into_iter().map(W::read).collect()
+    }
+}
+
+impl Wire<String> for Text {
+    fn of(text: &String) -> Self {
+        Self(text.clone())
+    }
+
+    fn read(self) -> Result<String, Malformed> {
+        Ok(self.0)
     }
 }
 
@@ -196,12 +210,12 @@ impl Wire<State> for Number {
 /// A hook. The encoding of a hook is the name of the hook. An unknown name is decoded as a missing
 /// hook. A missing hook is encoded as the name `unknown`.
 #[derive(Encode, Decode)]
-#[cbor(transparent)]
-pub(super) struct HookName(#[n(0)] String);
+#[cbor(transparent, context_bound = "AsMut<crate::recording::budget::Budget>")]
+pub(super) struct HookName(#[n(0)] Text);
 
 impl HookName {
     fn new(name: Option<&'static str>) -> Self {
-        Self(name.unwrap_or("unknown").to_owned())
+        Self(Text(name.unwrap_or("unknown").to_owned()))
     }
 }
 
@@ -211,7 +225,7 @@ impl Wire<Option<Transitions>> for HookName {
     }
 
     fn read(self) -> Result<Option<Transitions>, Malformed> {
-        Ok(Transitions::ALL.into_iter().find(|hook| hook.name() == self.0))
+        Ok(Transitions::ALL.into_iter().find(|hook| hook.name() == self.0.0))
     }
 }
 
@@ -221,19 +235,19 @@ impl Wire<Option<Provider>> for HookName {
     }
 
     fn read(self) -> Result<Option<Provider>, Malformed> {
-        Ok(Provider::ALL.into_iter().find(|provider| provider.name() == self.0))
+        Ok(Provider::ALL.into_iter().find(|provider| provider.name() == self.0.0))
     }
 }
 
 /// Encodes a limit as the sentence that describes the limit. A recording contains limits only as
 /// sentences, so an older version of tcpstate can show new kinds of limits.
-impl Wire<Limit> for String {
+impl Wire<Limit> for Text {
     fn of(limit: &Limit) -> Self {
-        limit.to_string()
+        Self(limit.to_string())
     }
 
     fn read(self) -> Result<Limit, Malformed> {
-        Ok(Limit::Recorded(self))
+        Ok(Limit::Recorded(self.0))
     }
 }
 

@@ -27,6 +27,9 @@ const BAR: usize = 40;
 /// The usual width of a label in columns. If a group name is longer and the output is wide enough,
 /// the label is wider.
 const LABEL: usize = 22;
+/// The maximum width of a label in columns. A longer label is on a separate line. Labels can
+/// contain text of a hostile recording.
+const MAX_LABEL: usize = 200;
 /// The width in columns of a line whose label has the usual width.
 const WIDTH: usize = 80;
 
@@ -139,7 +142,8 @@ impl HistTable {
         rows: &[(String, &Histogram)],
         out: &mut dyn Write,
     ) -> io::Result<()> {
-        let longest = rows.iter().map(|(label, _)| label.width()).max().unwrap_or(0).max(LABEL);
+        let longest = rows.iter().map(|(label, _)| label.width()).max().unwrap_or(0);
+        let longest = longest.clamp(LABEL, MAX_LABEL);
         let columns = self.size.map(|size| usize::from(size().columns));
         let width =
             columns.map_or(longest, |columns| longest.min(LABEL + columns.saturating_sub(WIDTH)));

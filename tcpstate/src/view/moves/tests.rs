@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use super::*;
 use crate::{
-    recording::{Record, Recording, Timed},
+    recording::{MAX_MEMORY, Record, Recording, Timed},
     report::{Report, Snapshot},
 };
 
@@ -47,7 +47,8 @@ fn rows_add_up_to_entered_and_left_in_every_recording_of_the_tree() {
         if path.extension().is_none_or(|extension| extension != "tcps") {
             continue;
         }
-        let mut recording = Recording::open(&path).expect("the tree has sound recordings");
+        let mut recording =
+            Recording::open(&path, MAX_MEMORY).expect("the tree has sound recordings");
         while let Some(Timed { record, .. }) = recording.next_record().expect("it is sound") {
             if let Record::Report(report) = record
                 && let Report::Snapshot(snapshot) | Report::End(snapshot) = *report
