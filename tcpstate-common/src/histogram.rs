@@ -258,8 +258,6 @@ pub struct HistogramSlots {
     /// Number of events since the load, counted only if a test makes the program drop events: see
     /// [`FLAG_DROP_TRACKED`](crate::abi::FLAG_DROP_TRACKED).
     pub events: u64,
-    /// Number of events that the program dropped for a test.
-    pub dropped: u64,
     /// Number of durations that were added to [`GROUP_OTHER`] because the map of groups failed
     /// although it had space.
     pub group_errors: u64,

@@ -72,9 +72,11 @@ pub(crate) fn count(loss: Loss) {
     }
 }
 
-/// Counts an event of a full socket that the tracking program handles, if events are written to the
-/// ring now. User space subtracts this count from the number of counted events. The difference is
-/// the number of events that the tracking program missed.
+/// Counts an event of a full socket that the tracking program handles, if events or durations are
+/// recorded now.
+///
+/// User space subtracts this count from the number of counted events. The difference is the number
+/// of events that the tracking program missed.
 ///
 /// The tracking program decides by the same control word whether to write the event. An event that
 /// is written, rejected by the filter or dropped is therefore always counted here.

@@ -62,9 +62,7 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     }
     // One read of the control word decides about the count, the line and the duration.
     let control = config::control();
-    if has_events {
-        ring::count_tracked(control, flags);
-    }
+    ring::count_tracked(control, flags);
     // The function `facts` must see the close of every socket, even if the socket does not match
     // the filter. If `facts` missed a close, the next socket at the address could be mistaken for
     // the closed socket.
@@ -100,10 +98,6 @@ fn is_dropped() -> bool {
     // SAFETY: `slots` points to this CPU's map element, which stays valid while the program runs.
     unsafe {
         add_one_atomically(&raw mut (*slots).events);
-        let is_dropped = (*slots).events.is_multiple_of(u64::from(config!(drop_one_in)));
-        if is_dropped {
-            add_one_atomically(&raw mut (*slots).dropped);
-        }
-        is_dropped
+        (*slots).events.is_multiple_of(u64::from(config!(drop_one_in)))
     }
 }

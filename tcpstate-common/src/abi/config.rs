@@ -11,7 +11,7 @@ pub struct Config {
     /// Address of the kernel function `reqsk_timer_handler`; 0 if unknown.
     pub reqsk_timer_handler: u64,
     /// With [`FLAG_DROP`] or [`FLAG_DROP_TRACKED`], each CPU ignores every n-th event, where n is
-    /// `drop_one_in`. Each CPU counts the events that it ignores as dropped.
+    /// `drop_one_in`. With [`FLAG_DROP`], each CPU counts the events that it ignores as dropped.
     pub drop_one_in: u32,
     /// The flags of the configuration, such as [`FLAG_ATOMIC`]. All flags share one word, so that
     /// the hot path reads only one word.

@@ -18,8 +18,9 @@ pub const CONTROL_TIME_WAIT: u32 = 1 << 3;
 pub const CONTROL_SYN_RECV: u32 = 1 << 4;
 /// Bit of [`Control::word`]: the timer hooks report request sockets.
 pub const CONTROL_SYN_RECV_TIMERS: u32 = 1 << 5;
-/// Bit of [`Control::word`]: events are written to the ring. This bit and [`CONTROL_BUFFER`] lie in
-/// one byte, so that events start and stop exactly when the active buffer changes.
+/// Bit of [`Control::word`]: events are written to the ring, if events are enabled, and the
+/// tracking program counts the events that it handles. This bit and [`CONTROL_BUFFER`] lie in one
+/// byte, so that events start and stop exactly when the active buffer changes.
 pub const CONTROL_EVENTS: u32 = 1 << 6;
 
 /// The number of bits of [`Control::word`] that are in use.

@@ -2,10 +2,10 @@
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, MapData, PerCpuArray, RingBuf},
+    maps::{Array, MapData, RingBuf},
 };
 use tcpstate_common::{
-    abi::{EventLosses, EventOffsets},
+    abi::EventOffsets,
     filter::{FILTER_LOCAL_PORT, FILTER_PORT, FILTER_REMOTE_PORT, PortSet},
 };
 
@@ -62,7 +62,6 @@ pub(crate) struct EventHook {
     pub(crate) ring: Option<RingBuf<MapData>>,
     /// The size of the ring in bytes.
     pub(crate) ring_bytes: u32,
-    pub(crate) losses: PerCpuArray<MapData, EventLosses>,
     pub(crate) owners: OwnerHook,
     /// The reason why sent RSTs are not observed. The field is `None` if sent RSTs are observed.
     reset_limit: Option<Limit>,
@@ -106,8 +105,6 @@ pub(super) fn attach(
 ) -> Result<EventHook, Error> {
     let owners = owners::attach(ebpf, types, acceptors)?;
     let ring = RingBuf::try_from(take_map(ebpf, "EVENTS")?).map_err(map_error("open", "EVENTS"))?;
-    let losses = PerCpuArray::try_from(take_map(ebpf, "EVENT_LOSSES")?)
-        .map_err(map_error("open", "EVENT_LOSSES"))?;
     // The program that reports sent RSTs is attached before the program that tracks sockets, so
     // that no RST of a tracked socket is missed.
     let resets = Hook { program: RESETS, target: RESETS };
@@ -116,7 +113,7 @@ pub(super) fn attach(
         .err()
         .map(|error| Limit::Resets { reason: error.to_string() });
     let program = tracking::attach(ebpf, types)?;
-    Ok(EventHook { program, ring: Some(ring), ring_bytes, losses, owners, reset_limit })
+    Ok(EventHook { program, ring: Some(ring), ring_bytes, owners, reset_limit })
 }
 
 /// Stores the port sets of the filter in a map. The port sets are in a map, because they do not fit

@@ -47,7 +47,6 @@ impl Probe {
         let open_rows = || open_rows(&mut ebpf);
         let (namespaces, rows) = has_rows.then(open_rows).transpose()?.unzip();
         let control = open(&mut ebpf, ".bss")?;
-        let cpu_slots = open(&mut ebpf, "CPU_SLOTS")?;
         let touched = open(&mut ebpf, "TOUCHED")?;
         // The kernel's own counters cover one network namespace and both address families.
         let is_pollable = !has_rows && options.family.is_none();
@@ -70,6 +69,8 @@ impl Probe {
             providers.limits.extend(limits);
         }
         Ok(Self {
+            cpu_slots: open(&mut ebpf, "CPU_SLOTS")?,
+            event_losses: open(&mut ebpf, "EVENT_LOSSES")?,
             ebpf,
             counted,
             family: options.family,
@@ -85,7 +86,6 @@ impl Probe {
             rows,
             max_namespaces: options.rows(),
             control,
-            cpu_slots,
             touched,
         })
     }

@@ -45,7 +45,7 @@ use aya::{
 };
 use tcpstate_common::abi::{
     CONTROL_SYN_RECV, CONTROL_SYN_RECV_TIMERS, CONTROL_TIME_WAIT, CONTROL_TIME_WAIT_TIMERS,
-    Control, CpuSlots, NamespaceSlots,
+    Control, CpuSlots, EventLosses, NamespaceSlots,
 };
 
 use self::{
@@ -108,6 +108,7 @@ pub struct Probe {
     pub(crate) max_namespaces: u32,
     pub(crate) control: Array<MapData, Control>,
     pub(crate) cpu_slots: PerCpuArray<MapData, CpuSlots>,
+    pub(crate) event_losses: PerCpuArray<MapData, EventLosses>,
     pub(crate) touched: ArrayOfMaps<MapData, Touched>,
 }
 
@@ -188,15 +189,21 @@ impl Probe {
         self.providers.of(minis).missed.total(|program| self.misses_of(program))
     }
 
-    /// Returns how often the kernel has skipped the program that records events, for the sockets of
-    /// the whole host. Returns 0 if events are disabled.
+    /// Returns how often the kernel has skipped the program that records events and durations, for
+    /// the sockets of the whole host. Returns 0 if events and histograms are disabled.
     pub fn missed_events(&self) -> Result<u64, Error> {
-        self.events.as_ref().map_or(Ok(0), |events| self.misses_of(events.program))
+        self.tracking().map_or(Ok(0), |program| self.misses_of(program))
     }
 
-    /// Returns how often the kernel has skipped the program that measures durations.
-    pub(crate) fn missed_durations(&self, histograms: &HistogramHook) -> Result<u64, Error> {
-        self.misses_of(histograms.program)
+    /// Returns the name of the program that records events and durations, if it is attached.
+    fn tracking(&self) -> Option<&'static str> {
+        let events = self.events.as_ref().map(|events| events.program);
+        events.or_else(|| self.histograms.as_ref().map(|histograms| histograms.program))
+    }
+
+    /// Returns whether the program that records events and durations is attached.
+    pub(crate) fn is_tracking(&self) -> bool {
+        self.tracking().is_some()
     }
 
     /// Returns the kernel's description of the counting program, such as its size and run time.

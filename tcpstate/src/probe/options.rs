@@ -76,8 +76,8 @@ pub struct Testing {
     /// Whether the count of missed events omits the events that `drop_one_in` ignores. A correct
     /// kernel counts every missed event.
     pub drop_in_silence: bool,
-    /// Whether `drop_one_in` applies to the program that measures durations, instead of the
-    /// counting program.
+    /// Whether `drop_one_in` applies to the tracking program, instead of the counting program. The
+    /// tracking program writes the lines of events and measures durations.
     pub drop_durations: bool,
     /// The events that the counting programs lose. No count of missed events includes these events.
     pub losses: Option<SeededLosses>,

@@ -123,10 +123,12 @@ pub enum Group {
 /// The numbers of events and sockets since the start that make durations unreliable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Untimed {
-    /// The number of events, in any namespace, that the BPF program did not observe. The kernel
-    /// skipped the program because the program was already running on the CPU. If the event that
-    /// ends a duration was missed, no histogram contains the duration. If a missed event makes a
-    /// duration wrong, the tally counts the duration as unknown.
+    /// The number of events that the matrix contains and that the program that measures durations
+    /// did not observe. Usually the kernel skipped this program because the program was already
+    /// running on the CPU. If the event that ends a duration was missed, no histogram contains the
+    /// duration. If a missed event makes a duration wrong, the tally counts the duration as
+    /// unknown. In old recordings, the number contains the skipped runs for the sockets of all
+    /// namespaces.
     pub missed: u64,
     /// The number of full sockets that did not fit in the table of sockets. If a socket did not fit
     /// in the table, the next duration of the socket is unknown.

@@ -76,6 +76,8 @@ pub struct Timed {
 pub(super) struct Timer {
     timed: Arc<Timed>,
     origin: Untimed,
+    /// The largest number of missed events at a cut so far.
+    missed: u64,
     /// The groups found so far. The key is the number that the BPF programs assigned to the group.
     groups: HashMap<u32, Group>,
     cgroups: Option<Cgroups>,
@@ -88,7 +90,8 @@ impl Timer {
     }
 
     /// Reads and empties the inactive buffer. Returns the totals of the durations that ended before
-    /// the cut.
+    /// the cut. `missed` is the number of events that the tracking program missed before the cut.
+    /// The number can decrease under traffic; the returned number never decreases.
     pub(super) fn drain(
         &mut self,
         hook: &mut HistogramHook,
@@ -101,7 +104,8 @@ impl Timer {
         } else {
             drain_all(hook, inactive)?
         };
-        let untimed = untimed(hook, missed)?;
+        let untimed = untimed(hook, missed.max(self.missed))?;
+        self.missed = untimed.missed;
         let timed = Arc::make_mut(&mut self.timed);
         for (key, tally) in tallies {
             timed.recent.entry(key.clone()).or_default().add(&tally);
@@ -190,7 +194,7 @@ fn untimed(hook: &HistogramHook, missed: u64) -> Result<Untimed, Error> {
         of_cpus.iter().map(of).sum::<u64>()
     };
     Ok(Untimed {
-        missed: missed + sum(|cpu| cpu.dropped),
+        missed,
         untracked: sum(|cpu| cpu.untracked),
         untracked_minis: sum(|cpu| cpu.untracked_minis),
         group_errors: sum(|cpu| cpu.group_errors),

@@ -14,8 +14,8 @@ use nix::{
 use serde_json::Value;
 use tcpstate_tests::{
     command::{piped, run, signal},
-    netns::{Namespace, Place, spread_loopback},
-    traffic::{Family, Listener, Load, Style, reset},
+    netns::{Namespace, spread_loopback},
+    traffic::{Family, Listener, Load, Neighbours, Style, reset},
     wait,
 };
 
@@ -201,25 +201,16 @@ fn events_missed_under_interrupts_are_counted_and_have_their_own_help() {
 #[test]
 fn events_of_a_quiet_namespace_are_not_lost_beside_busy_namespaces() {
     let _namespace = Namespace::enter();
-    let busy = [Place::new(), Place::new()];
     let (child, reader) = started(&[]);
-    let loads = busy.each_ref().map(|place| {
-        place.inside(|| {
-            let _ = spread_loopback();
-            Load::start(2, Style::Rst)
-        })
-    });
+    let neighbours = Neighbours::start();
     // Each of the five rounds makes two connections.
     for round in 1..=5 {
-        let completed = || loads.iter().map(Load::completed).sum::<u64>();
-        wait::until("connections of others", || completed() >= round * MANY / 5);
+        neighbours.await_connections(round * MANY / 5);
         connections();
     }
     signal(&child, Signal::SIGINT);
     let (lines, stderr) = rest(child, reader);
-    for load in loads {
-        let _ = load.stop();
-    }
+    drop(neighbours);
     let end = assert_all_told(&lines);
     assert_eq!(end["lost_events_by_cause"]["ring"], 0, "{end}");
     assert!(!stderr.contains("stdout"), "{stderr}");

@@ -11,9 +11,9 @@ use tcpstate::{
 };
 use tcpstate_tests::{
     emulated::scaled,
-    netns::{Namespace, Place, spread_loopback},
+    netns::Namespace,
     traced::{Traced, options, testing},
-    traffic::{Family, Listener, Load, Style, reset},
+    traffic::{Family, Listener, Load, Neighbours, Style, reset},
     truth, wait,
 };
 
@@ -181,22 +181,13 @@ fn events_missed_with_a_filter_are_counted_before_the_filter() {
 #[test]
 fn events_of_a_quiet_namespace_are_not_lost_in_its_busy_neighbours() {
     let namespace = Namespace::enter();
-    let busy = [Place::new(), Place::new()];
     let mut traced = Traced::with(&Options { events: Some(EventOptions::default()), ..options() });
     let mut events = traced.tracer.take_events().expect("events are asked for");
-    let loads = busy.each_ref().map(|place| {
-        place.inside(|| {
-            if !spread_loopback() {
-                println!("this kernel cannot spread packets over CPUs");
-            }
-            Load::start(2, Style::Rst)
-        })
-    });
-    let completed = || loads.iter().map(Load::completed).sum::<u64>();
+    let neighbours = Neighbours::start();
     let listener = Listener::open(Family::V4);
     let step = scaled(2_000);
     for round in 1..=10 {
-        wait::until("connections of the neighbours", || completed() >= round * step);
+        neighbours.await_connections(round * step);
         let (client, server) = (listener.connect(), listener.accept());
         reset(client);
         drop(server);
@@ -205,9 +196,7 @@ fn events_of_a_quiet_namespace_are_not_lost_in_its_busy_neighbours() {
     truth::await_end_of_sockets();
     let snapshot = traced.snapshot();
     let written = events.take(usize::MAX);
-    for load in loads {
-        let _ = load.stop();
-    }
+    drop(neighbours);
     let inode = namespace.inode();
     assert!(written.iter().all(|event| u64::from(event.netns) == inode), "{written:#?}");
     println!("on the whole host, the kernel skipped the program {} times", skipped(&traced));

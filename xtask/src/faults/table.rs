@@ -151,6 +151,14 @@ pub(crate) const FAULTS: &[Fault] = &[
         red: &["events_without_room"],
     },
     Fault {
+        name: "tracked-uncounted",
+        why: "every event counts as missed by the program of lines and durations",
+        file: "tcpstate-ebpf/src/tracking.rs",
+        find: "    ring::count_tracked(control, flags);\n",
+        replace: "",
+        red: &["events_missed_by_the_program", "hist_of_a_quiet_namespace"],
+    },
+    Fault {
         name: "owner-is-running-process",
         why: "an event names the process that was running when a packet arrived",
         file: "tcpstate-ebpf/src/socket_table.rs",

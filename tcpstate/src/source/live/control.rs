@@ -42,8 +42,8 @@ impl Live {
             Some(namespaces) => Some(namespaces.read(inactive, &names)?),
             None => None,
         };
-        let histograms = self.drain_histograms(u32::from(inactive != 0))?;
         let losses = self.losses_at_cut(is_recording, inactive, counts.total())?;
+        let histograms = self.drain_histograms(u32::from(inactive != 0))?;
         let runs = self.runs()?;
         let process_time = processor_time::of_process()?;
         // If families are not counted separately, the list has one element. For a list of one
@@ -77,26 +77,24 @@ impl Live {
         buffers.all(|(buffers, cpus)| buffers[active] == of_buffer(cpus, active))
     }
 
-    /// Returns the number of events without a line, if events are enabled. The parameters are
-    /// fields of [`Cut`].
+    /// Counts the events that the tracking program missed before a cut. Returns the number of
+    /// events without a line, if events are enabled. The parameters are fields of [`Cut`].
     fn losses_at_cut(
         &mut self,
         is_recording: bool,
         inactive: usize,
         total: u64,
     ) -> Result<Option<Losses>, Error> {
-        let Some(of_cpus) = self.event_losses()? else { return Ok(None) };
+        let of_cpus = self.event_losses()?;
         let skipped = self.probe.missed_events()?;
         self.coverage.add(Cut { is_recording, inactive, total, of_cpus: &of_cpus, skipped });
-        Ok(Some(self.coverage.losses(&of_cpus)))
+        Ok(self.losses_of(&of_cpus))
     }
 
     fn drain_histograms(&mut self, inactive: u32) -> Result<Option<Arc<Timed>>, Error> {
         let Some(timer) = &mut self.timer else { return Ok(None) };
-        let Some(hook) = &self.probe.histograms else { return Ok(None) };
-        let missed = self.probe.missed_durations(hook)?;
         let Some(hook) = &mut self.probe.histograms else { return Ok(None) };
-        timer.drain(hook, inactive, missed).map(Some)
+        timer.drain(hook, inactive, self.coverage.missed()).map(Some)
     }
 
     /// Makes the BPF programs mark the namespaces that no longer exist. Returns the names that were

@@ -1,4 +1,5 @@
-//! Computes how many events of the counted scope have no line of `trace --events`.
+//! Computes how many events of the counted scope the tracking program missed. These events have no
+//! line of `trace --events` and end no duration of `hist`.
 //!
 //! The kernel counts the skipped runs of the tracking program for the whole host, so that count
 //! cannot be used for one network namespace. This module instead compares two counts of the same
@@ -75,6 +76,11 @@ impl Coverage {
         let in_progress = in_active.min(cut.of_cpus.len() as u64);
         self.missed = uncovered.min(self.uncovered).max(uncovered.saturating_sub(in_progress));
         self.uncovered = uncovered;
+    }
+
+    /// Returns the number of events that the tracking program missed before the last cut.
+    pub(super) fn missed(&self) -> u64 {
+        self.missed
     }
 
     /// Returns the numbers of events without a line. The number of missed events is the number at

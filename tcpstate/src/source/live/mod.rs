@@ -36,10 +36,10 @@ pub struct Live {
     probe: Probe,
     /// The last value written to the control word.
     control: u32,
-    /// The value is [`CONTROL_EVENTS`] while events of the run are recorded: from the end of the
-    /// first scan to the end of events. Otherwise the value is 0.
+    /// The value is [`CONTROL_EVENTS`] while events or durations of the run are recorded: from the
+    /// end of the first scan to the end of events. Otherwise the value is 0.
     events: u32,
-    /// Whether the end of the next scan starts the recording of events.
+    /// Whether the end of the next scan starts the recording of events and durations.
     starts_events: bool,
     /// The counts from which the number of events without a line is computed.
     coverage: Coverage,
@@ -85,7 +85,7 @@ impl Live {
         let hints = probe.events.as_mut().map(|events| &mut events.owners.hints);
         let unknown_owners = hints.and_then(owner_hints::leave);
         let mut live = Self {
-            starts_events: probe.events.is_some(),
+            starts_events: probe.is_tracking(),
             unknown_owners,
             namespaces: probe.rows.take().map(Namespaces::new),
             timer: probe.histograms.as_ref().map(|hook| Timer::new(hook.by, hook.is_filtered)),
@@ -179,8 +179,11 @@ impl Live {
     /// Returns the number of events that have no line, if events are enabled. The number contains
     /// the events that were dropped until now, and the events that were missed before the last cut.
     pub fn losses(&self) -> Result<Option<Losses>, Error> {
-        let of_cpus = self.event_losses()?;
-        Ok(of_cpus.map(|of_cpus| self.coverage.losses(&of_cpus)))
+        Ok(self.losses_of(&self.event_losses()?))
+    }
+
+    fn losses_of(&self, of_cpus: &[EventLosses]) -> Option<Losses> {
+        self.probe.events.is_some().then(|| self.coverage.losses(of_cpus))
     }
 
     /// Returns whether a cut may find events without a line that [`losses`](Self::losses) does not
@@ -189,11 +192,13 @@ impl Live {
         Ok(self.coverage.may_grow(self.probe.missed_events()?))
     }
 
-    /// Returns the counters of each CPU, if events are enabled.
-    fn event_losses(&self) -> Result<Option<Vec<EventLosses>>, Error> {
-        let Some(events) = &self.probe.events else { return Ok(None) };
-        let of_cpus = events.losses.get(&0, 0).map_err(map_error("read", "EVENT_LOSSES"))?;
-        Ok(Some(of_cpus.to_vec()))
+    /// Returns the counters of each CPU, or an empty list if the tracking program is not attached.
+    fn event_losses(&self) -> Result<Vec<EventLosses>, Error> {
+        if !self.probe.is_tracking() {
+            return Ok(Vec::new());
+        }
+        let of_cpus = self.probe.event_losses.get(&0, 0);
+        Ok(of_cpus.map_err(map_error("read", "EVENT_LOSSES"))?.to_vec())
     }
 
     /// Returns what the attached hooks cannot observe, and why.

@@ -27,7 +27,7 @@ use tcpstate_tests::{
     emulated::{is_emulated, scaled},
     netns::Namespace,
     traced::{Traced, options, testing},
-    traffic::{Family, Idle, Listener, Load, Style, reset},
+    traffic::{Family, Idle, Listener, Load, Neighbours, Style, reset},
     truth, wait,
 };
 
@@ -178,7 +178,10 @@ fn hist_that_misses_events_never_overstates_a_duration() {
     }
     let (snapshot, histograms) = summary(&mut traced);
     let missed = histograms.untimed.missed;
-    assert!(missed >= 30, "{missed} missed");
+    let skipped = traced.tracer.probe().missed_events().expect("the count can be read");
+    let lost = skipped + traced.uncounted();
+    let most = snapshot.total() / 7 + lost;
+    assert!(missed >= 30 && missed <= most, "{missed} missed of {}", snapshot.total());
     assert_totals(&snapshot, &histograms);
     let (_, unknown) = all_of(&histograms, Of::Lifetime);
     assert!(unknown >= 5, "{unknown} unknown");
@@ -190,6 +193,32 @@ fn hist_that_misses_events_never_overstates_a_duration() {
         let most = histogram.tally.longest.unwrap_or_default();
         assert!(most <= longest + TOLERANCE, "{:?}: {most:?} of {longest:?}", histogram.of);
     }
+}
+
+/// The kernel skips runs of the program for two busy namespaces. In a third namespace, no event is
+/// missed, and every duration is known.
+#[test]
+fn hist_of_a_quiet_namespace_has_no_missed_events_of_its_busy_neighbours() {
+    let _namespace = Namespace::enter();
+    let mut traced = timed_by(HistogramOptions::default());
+    let neighbours = Neighbours::start();
+    let listener = Listener::open(Family::V4);
+    let step = scaled(2_000);
+    for round in 1..=10 {
+        neighbours.await_connections(round * step);
+        let (client, server) = (listener.connect(), listener.accept());
+        reset(client);
+        await_state(&server, Close, Instant::now());
+    }
+    let (snapshot, histograms) = summary(&mut traced);
+    drop(neighbours);
+    let skipped = traced.tracer.probe().missed_events().expect("the count can be read");
+    println!("on the whole host, the kernel skipped the program {skipped} times");
+    assert_totals(&snapshot, &histograms);
+    let (known, unknown) = all_of(&histograms, Of::Lifetime);
+    let missed = histograms.untimed.missed;
+    // A neighbour may also interrupt the program while it handles an event of this namespace.
+    assert!(missed == 0 || known < 20, "{missed} missed, {known} known, {unknown} unknown");
 }
 
 /// The test opens as many sockets as the table has space for. For a third of the sockets, another
