@@ -38,6 +38,8 @@ pub struct Tracer {
     last_removal: Instant,
     /// The time of the last cut that only looked for events without a line.
     last_loss_cut: Instant,
+    /// The error of the last scan or audit that lacked memory, if the caller has not taken it.
+    failed_scan: Option<Error>,
 }
 
 impl Tracer {
@@ -56,6 +58,7 @@ impl Tracer {
             reported: live.limits(),
             last_removal: first.end.at.monotonic,
             last_loss_cut: first.end.at.monotonic,
+            failed_scan: None,
             live,
         })
     }
@@ -94,7 +97,8 @@ impl Tracer {
         }
         self.aggregator.observe(&reading);
         if self.aggregator.audit_due(&reading, false) == Some(Way::List) {
-            self.list(&reading, Duration::ZERO)?;
+            let listed = self.list(&reading, Duration::ZERO);
+            self.tolerate(listed)?;
         }
         let mut snapshot = self.aggregator.snapshot(&reading);
         self.live.begin_interval();
@@ -112,7 +116,8 @@ impl Tracer {
         let reading = self.live.read()?;
         self.aggregator.observe(&reading);
         if reading.is_still && self.aggregator.is_unchecked(&reading) {
-            self.list(&reading, Duration::ZERO)?;
+            let listed = self.list(&reading, Duration::ZERO);
+            self.tolerate(listed)?;
         }
         Ok(self.aggregator.summary(&reading))
     }
@@ -194,16 +199,39 @@ impl Tracer {
         if self.aggregator.wants_reading(&glance, Instant::now()) {
             let (reading, cost) = self.live.read_timed()?;
             self.aggregator.observe(&reading);
-            match self.aggregator.audit_due(&reading, glance.is_quiet) {
-                Some(Way::List) => self.list(&reading, cost)?,
-                Some(Way::Scan) => self.audit_by_scan(policy)?,
-                None => {}
-            }
+            let audited = match self.aggregator.audit_due(&reading, glance.is_quiet) {
+                Some(Way::List) => self.list(&reading, cost),
+                Some(Way::Scan) => self.audit_by_scan(policy),
+                None => Ok(()),
+            };
+            self.tolerate(audited)?;
             situation = self.situation(&reading.missed);
             let (_, since_scan) = self.aggregator.events_since(&reading);
             situation.quiet_again = since_scan > 0 && reading.is_still;
         }
-        if policy.is_due(&situation) { self.reconcile() } else { Ok(()) }
+        if policy.is_due(&situation) {
+            let scanned = self.reconcile();
+            self.tolerate(scanned)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the run continue after a scan or an audit that lacked memory. The gauges stay inexact
+    /// until a later scan succeeds.
+    fn tolerate(&mut self, scanned: Result<(), Error>) -> Result<(), Error> {
+        match scanned {
+            Err(error) if error.is_lack() => {
+                self.failed_scan = Some(error);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Returns the error of the last scan or audit that lacked memory, unless the function has
+    /// returned the error before.
+    pub fn take_failed_scan(&mut self) -> Option<Error> {
+        self.failed_scan.take()
     }
 
     /// Checks the gauges before the end report, and makes a scan if it corrects an error.
@@ -214,14 +242,16 @@ impl Tracer {
         let reading = self.live.read()?;
         self.aggregator.observe(&reading);
         if self.aggregator.is_unchecked(&reading) {
-            if reading.is_still {
-                self.list(&reading, Duration::ZERO)?;
+            let audited = if reading.is_still {
+                self.list(&reading, Duration::ZERO)
             } else {
-                self.audit_by_scan(policy)?;
-            }
+                self.audit_by_scan(policy)
+            };
+            self.tolerate(audited)?;
         }
         if policy.is_due_at_end(self.to_reconcile(&reading.missed)) {
-            self.reconcile()?;
+            let scanned = self.reconcile();
+            self.tolerate(scanned)?;
         }
         Ok(())
     }

@@ -59,7 +59,7 @@ pub fn prove(is_permitted: bool) -> Result<Live, Failure> {
     }
     // Only this thread is in the new network namespace. The kernel removes the namespace after the
     // thread has exited.
-    thread::spawn(|| {
+    let prove = || {
         unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| Failure {
             cause: format!("cannot create a network namespace, which needs CAP_SYS_ADMIN: {errno}"),
             help: grant(&[caps::Capability::CAP_SYS_ADMIN]),
@@ -68,9 +68,13 @@ pub fn prove(is_permitted: bool) -> Result<Live, Failure> {
         run().map_err(|error| {
             error.downcast::<Error>().map_or_else(|other| unknown(&other), Failure::from)
         })
-    })
-    .join()
-    .expect("the thread returns its errors")
+    };
+    match thread::Builder::new().spawn(prove) {
+        Ok(thread) => thread.join().expect("the thread returns its errors"),
+        Err(source) => {
+            Err(Error::System { action: "start a thread for connections", source }.into())
+        }
+    }
 }
 
 fn unknown(error: &anyhow::Error) -> Failure {

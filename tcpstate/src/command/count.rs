@@ -11,7 +11,7 @@ use clap::Args;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::{
-    duration, filter, privileges, runtime,
+    background, duration, filter, privileges, runtime,
     signals::Signals,
     stdout::{self, Format, Reader},
     terminal,
@@ -140,8 +140,8 @@ async fn watch(counter: &Counter, mut show: Show, repetition: Repetition) -> Res
         }
         let text = show.text(&counter.count()?)?;
         tokio::select! {
-            written = tokio::task::spawn_blocking(move || stdout::write(&text)) => {
-                if written.context("cannot write a count")?? == Reader::Gone {
+            written = background::run(move || stdout::write(&text)) => {
+                if written?? == Reader::Gone {
                     return Ok(());
                 }
             }

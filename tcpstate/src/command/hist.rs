@@ -20,6 +20,7 @@ use super::{
     output::Output,
     pace::{Pace, Paced},
     privileges, record, refused_by_replay, replay, runtime,
+    scan_warner::ScanWarner,
     signals::Signals,
     stdout::{Format, OutputFlag},
     terminal,
@@ -209,20 +210,21 @@ async fn hist(arguments: &Arguments) -> Result<()> {
         histograms: Some(histograms),
         ..Options::default()
     };
-    let mut run = Run(Tracer::start(&options)?);
+    let mut run = Run(Tracer::start(&options)?, ScanWarner::default());
     run.0.limit_audits(arguments.audit.max_audit_cpu);
     warnings::at_start(run.0.probe());
     privileges::keep_for_run(run.0.probe(), arguments.record.is_wanted())?;
     let recorder = arguments.record.begin(false)?;
-    let output = Output::start(record::recorded(view(arguments), recorder.clone()), None);
+    let output = Output::start(record::recorded(view(arguments), recorder.clone()), None)?;
     output.offer(|| anyhow::Ok(Report::Start(run.0.start_report())))?;
     let Arguments { interval, duration, count, .. } = *arguments;
     Pace { interval, duration, count }
         .run(&mut run, &output, &mut signals, &mut Keys::none())
         .await?;
-    let Run(mut tracer) = run;
+    let Run(mut tracer, mut scan_warner) = run;
     tracer.reconcile_at_end(Reconcile::Auto)?;
     let summary = tracer.summary()?;
+    scan_warner.warn(&mut tracer);
     let untimed = summary.histograms.as_ref().map(|all| all.untimed).unwrap_or_default();
     let end = Report::End(summary);
     drop(tracer);
@@ -246,7 +248,7 @@ fn view(arguments: &Arguments) -> Box<dyn View + Send> {
 }
 
 /// A run of `hist` in progress.
-struct Run(Tracer);
+struct Run(Tracer, ScanWarner);
 
 impl Paced for Run {
     fn report(&mut self, output: &Output) -> Result<()> {
@@ -255,7 +257,9 @@ impl Paced for Run {
     }
 
     fn look(&mut self) -> Result<()> {
-        Ok(self.0.reconcile_if_due(Reconcile::Auto)?)
+        self.0.reconcile_if_due(Reconcile::Auto)?;
+        self.1.warn(&mut self.0);
+        Ok(())
     }
 }
 

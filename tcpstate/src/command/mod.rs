@@ -1,11 +1,13 @@
 //! The subcommands, and their shared flags, exit statuses and error messages.
 
+mod background;
 mod bpf_log;
 mod check;
 mod color;
 mod count;
 mod doctor;
 mod duration;
+mod environment;
 mod event_filter;
 mod events;
 mod explain;
@@ -24,6 +26,7 @@ mod privileges;
 mod record;
 mod refused_by_replay;
 mod replay;
+mod scan_warner;
 mod serve;
 mod signals;
 mod span;
@@ -100,6 +103,15 @@ fn parse(words: impl Iterator<Item = OsString> + Clone) -> Result<Arguments, cla
 /// Runs the command line of this process.
 #[must_use]
 pub fn run() -> ExitCode {
+    // The stack may be too small for the functions that `run_prepared` calls.
+    match environment::prepare() {
+        Ok(()) => run_prepared(),
+        Err(error) => fail(&error.into()),
+    }
+}
+
+#[inline(never)]
+fn run_prepared() -> ExitCode {
     let words: Vec<OsString> = env::args_os().collect();
     let arguments = match parse(words.iter().cloned()) {
         Ok(arguments) => arguments,
@@ -121,15 +133,19 @@ pub fn run() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Serve(arguments) => serve::run(&arguments),
     };
-    outcome.unwrap_or_else(|error| {
-        eprintln!("tcpstate: {}", escaped(cause(&error)));
-        eprintln!("help: {}", help(&error));
-        ExitCode::from(FAILED)
-    })
+    outcome.unwrap_or_else(|error| fail(&error))
+}
+
+/// Prints an error. Returns the exit status of errors.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("tcpstate: {}", escaped(cause(error)));
+    eprintln!("help: {}", help(error));
+    ExitCode::from(FAILED)
 }
 
 /// Creates the runtime for timers, signals and clients.
 fn runtime() -> Result<Runtime> {
+    environment::check_files().context("cannot start the runtime")?;
     Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
 }
 
@@ -144,9 +160,16 @@ fn help(error: &anyhow::Error) -> Cow<'static, str> {
     if let Some(ours) = error.chain().find_map(ours) {
         return ours.help();
     }
-    match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+    let io = error.downcast_ref::<io::Error>();
+    if let Some(help) = io.and_then(probe::help_of_limit) {
+        return help.into();
+    }
+    match io.map(io::Error::kind) {
         Some(io::ErrorKind::StorageFull) => {
             "free space on the disk of stdout, or redirect stdout to another disk"
+        }
+        Some(io::ErrorKind::FileTooLarge) => {
+            "raise the limit of file sizes (ulimit -f unlimited), or use another disk"
         }
         _ => "report this with the output of `tcpstate check`",
     }
@@ -165,7 +188,8 @@ fn ours(error: &Cause) -> Option<&dyn Help> {
     fn of<E: Help + 'static>(error: &Cause) -> Option<&dyn Help> {
         error.downcast_ref::<E>().map(|error| error as &dyn Help)
     }
-    let types: [FindHelp; 9] = [
+    let types: [FindHelp; 10] = [
+        of::<environment::Error>,
         of::<probe::Error>,
         of::<sock_diag::Error>,
         of::<recording::Error>,

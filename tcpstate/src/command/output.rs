@@ -5,14 +5,19 @@ use std::{
     fs::File,
     io::{self, Write},
     os::fd::AsFd as _,
-    thread::{self, JoinHandle},
+    thread,
     time::Duration,
 };
 
-use tokio::sync::mpsc::{
-    self, Receiver, Sender,
-    error::{TryRecvError, TrySendError},
+use tokio::sync::{
+    mpsc::{
+        self, Receiver, Sender,
+        error::{TryRecvError, TrySendError},
+    },
+    oneshot,
 };
+
+use super::environment::Error;
 
 use crate::{
     aggregate::CloseReasonCounter,
@@ -33,9 +38,9 @@ const EVENTS_AT_ONCE: usize = 1024;
 pub(super) struct Output {
     /// Holds one message that waits while another is being written.
     messages: Sender<Message>,
-    /// The thread that writes. The thread ends after the last report, or when the reader of stdout
-    /// closes the pipe.
-    writer: JoinHandle<(io::Result<()>, Writer)>,
+    /// Resolves when the thread that writes has ended: after the last report, or when the reader of
+    /// stdout has closed the pipe.
+    done: oneshot::Receiver<(io::Result<()>, Writer)>,
 }
 
 /// The state of the thread that writes.
@@ -58,7 +63,7 @@ enum Message {
 
 impl Output {
     /// Starts the thread that writes reports and, if given, events.
-    pub(super) fn start(view: Box<dyn View + Send>, events: Option<Events>) -> Self {
+    pub(super) fn start(view: Box<dyn View + Send>, events: Option<Events>) -> Result<Self, Error> {
         let (messages, mut queue) = mpsc::channel(1);
         let mut writer_state = Writer {
             view,
@@ -67,7 +72,8 @@ impl Output {
             text: Vec::new(),
             has_begun: false,
         };
-        let writer = thread::spawn(move || {
+        let (sender, done) = oneshot::channel();
+        let run = move || {
             let written = writer_state.write_to_stdout(&mut queue);
             if written.is_err() {
                 // If the queue is closed, the waiting function `closed` returns. Messages that are
@@ -75,9 +81,11 @@ impl Output {
                 queue.close();
                 let _ = writer_state.write_all(&mut queue, &mut io::sink());
             }
-            (written, writer_state)
-        });
-        Self { messages, writer }
+            // The receiver exists until the thread ends, or until the process ends.
+            let _ = sender.send((written, writer_state));
+        };
+        thread::Builder::new().spawn(run).map_err(Error::Thread)?;
+        Ok(Self { messages, done })
     }
 
     /// Creates and queues a report, if the queue has space. While the reader stalls, no report is
@@ -103,14 +111,14 @@ impl Output {
     }
 
     /// Writes the last report, and waits for the reader if necessary. A closed pipe is success.
-    pub(super) fn finish(self, last: Report) -> io::Result<()> {
-        let refused = self.messages.blocking_send(Message::Show(Box::new(last))).err();
+    pub(super) async fn finish(self, last: Report) -> io::Result<()> {
+        let refused = self.messages.send(Message::Show(Box::new(last))).await.err();
         drop(self.messages);
-        let (written, mut writer_state) = self.writer.join().expect("the writer does not panic");
+        let (written, mut writer_state) = self.done.await.expect("the writer does not panic");
         if let Some(refused) = refused {
             // stdout has no reader, so the last report can be recorded but not shown.
             let (messages, mut queue) = mpsc::channel(1);
-            messages.blocking_send(refused.0).map_err(io::Error::other)?;
+            messages.try_send(refused.0).map_err(io::Error::other)?;
             drop(messages);
             writer_state.write_all(&mut queue, &mut io::sink())?;
         }
@@ -156,13 +164,13 @@ impl Writer {
         messages: &mut Receiver<Message>,
         out: &mut impl Write,
     ) -> io::Result<Option<Message>> {
-        if self.events.is_none() {
-            return Ok(messages.blocking_recv());
-        }
         loop {
             match messages.try_recv() {
                 Ok(message) => return Ok(Some(message)),
                 Err(TryRecvError::Disconnected) => return Ok(None),
+                Err(TryRecvError::Empty) if self.events.is_none() => {
+                    return Ok(messages.blocking_recv());
+                }
                 Err(TryRecvError::Empty) => {
                     // Events are written only after the start line.
                     if !self.has_begun || !self.write_events(out)? {

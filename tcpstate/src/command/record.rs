@@ -75,9 +75,7 @@ pub(super) async fn finish(
     // At this point, only a slow reader of stdout can delay the end of the process. A second signal
     // therefore ends the process at once.
     tokio::select! {
-        written = tokio::task::spawn_blocking(|| output.finish(last)) => {
-            written.context("cannot write the last line")?.context("cannot write to stdout")?;
-        }
+        written = output.finish(last) => written.context("cannot write to stdout")?,
         () = signals.next() => {
             let closed = recorder.map(|recorder| recorder.close());
             std::process::exit(if closed.is_some_and(|closed| closed.is_err()) { 2 } else { 0 });

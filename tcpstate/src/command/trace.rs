@@ -18,6 +18,7 @@ use super::{
     output::Output,
     pace::{Pace, Paced},
     privileges, record, refused_by_replay, replay, runtime,
+    scan_warner::ScanWarner,
     signals::Signals,
     stdout::{Format, OutputFlag},
     terminal,
@@ -257,26 +258,28 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     let recorder = arguments.record.begin(events.is_some())?;
     let mut keys = Keys::start(has_screen(arguments))?;
     let view = keys.with_help(view(arguments));
-    let output = Output::start(record::recorded(view, recorder.clone()), events);
+    let output = Output::start(record::recorded(view, recorder.clone()), events)?;
     output.offer(|| anyhow::Ok(Report::Start(tracer.start_report())))?;
     let (interval, has_snapshots) = arguments.snapshots();
     let interval = has_snapshots.then_some(interval);
     let Arguments { duration, count, reconcile, .. } = *arguments;
-    let mut run = Run { tracer, reconcile, verifier, loss_warner };
+    let scan_warner = ScanWarner::default();
+    let mut run = Run { tracer, reconcile, verifier, loss_warner, scan_warner };
     Pace { interval, duration, count }.run(&mut run, &output, &mut signals, &mut keys).await?;
     // Restores the modes of the terminal before the last lines.
     drop(keys);
     run.tracer.reconcile_at_end(reconcile)?;
     let verdict = run.verify()?;
-    let Run { mut tracer, verifier, mut loss_warner, .. } = run;
+    let Run { mut tracer, verifier, mut loss_warner, mut scan_warner, .. } = run;
     tracer.end_events();
     let summary = Snapshot { verdict, ..tracer.summary()? };
-    let (map_full, is_exact) = (summary.map_full, summary.is_exact());
+    let totals = summary.clone();
+    scan_warner.warn(&mut tracer);
     loss_warner.warn(tracer.losses()?);
     let end = Report::End(summary);
     drop(tracer);
     record::finish(output, end, recorder, &mut signals).await?;
-    warnings::at_end(map_full, is_exact, options.max_scan_sockets);
+    warnings::at_end(&totals, options.max_scan_sockets);
     let is_right = verifier.is_none_or(|verifier| verifier.conclude());
     Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::from(super::FOUND) })
 }
@@ -312,6 +315,7 @@ struct Run {
     reconcile: Reconcile,
     verifier: Option<Verifier>,
     loss_warner: events::LossWarner,
+    scan_warner: ScanWarner,
 }
 
 impl Run {
@@ -332,6 +336,7 @@ impl Paced for Run {
 
     fn look(&mut self) -> Result<()> {
         self.tracer.reconcile_if_due(self.reconcile)?;
+        self.scan_warner.warn(&mut self.tracer);
         self.tracer.look_for_late_events()?;
         self.loss_warner.warn(self.tracer.losses()?);
         Ok(())

@@ -1,6 +1,10 @@
 //! Warnings on stderr at the start and at the end of a run.
 
-use crate::{probe::Probe, report::Minis};
+use crate::{
+    error::Help as _,
+    probe::{Error, Probe},
+    report::{Minis, Missed, Snapshot},
+};
 
 /// Prints the limits that make gauges inexact, and the help. Prints nothing if all providers
 /// observe every event.
@@ -19,6 +23,12 @@ pub(super) fn at_start(probe: &Probe) {
     }
 }
 
+/// Reports that a scan failed. The run continues.
+pub(super) fn of_failed_scan(error: &Error) {
+    eprintln!("tcpstate: {error}; the gauges are not corrected until a scan succeeds");
+    eprintln!("help: {}", error.help());
+}
+
 /// Reports that a thread keeps CAP_BPF after a change of the user.
 pub(super) fn kept() {
     eprintln!(
@@ -26,11 +36,28 @@ pub(super) fn kept() {
     );
 }
 
-/// If the map of scans was full, prints a warning and help on stderr.
-pub(super) fn at_end(map_full: u64, is_exact: bool, max_scan_sockets: Option<u32>) {
-    if map_full == 0 {
-        return;
+/// For each map that was full during the run, prints a warning and help on stderr.
+pub(super) fn at_end(end: &Snapshot, max_scan_sockets: Option<u32>) {
+    let Missed { unrecorded, unlisted, .. } = end.missed;
+    let of_scans = end.map_full.saturating_sub(unrecorded + unlisted);
+    if unrecorded > 0 {
+        eprintln!(
+            "tcpstate: {unrecorded} time-wait sockets did not fit into the map FIN_WAIT2: the states FIN_WAIT2 and TIME_WAIT may be wrong by this number"
+        );
+        eprintln!("help: decrease the sysctl net.ipv4.tcp_fin_timeout");
     }
+    if unlisted > 0 {
+        eprintln!(
+            "tcpstate: {unlisted} events were in network namespaces that did not fit into the table"
+        );
+        eprintln!("help: increase --max-namespaces");
+    }
+    if of_scans > 0 {
+        of_scan_map(of_scans, end.is_exact(), max_scan_sockets);
+    }
+}
+
+fn of_scan_map(map_full: u64, is_exact: bool, max_scan_sockets: Option<u32>) {
     let since = if is_exact { ", and a later scan corrected the gauges" } else { "" };
     eprintln!("tcpstate: {map_full} sockets did not fit into a map{since}");
     match max_scan_sockets {

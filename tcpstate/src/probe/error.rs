@@ -11,6 +11,7 @@ use super::{
     confinement::{Confinement, Suspect},
     kallsyms::Hidden,
     kernel::OLDEST,
+    lack::help_of_errno,
     netns, privileges,
 };
 use crate::{error::Help, report::Minis};
@@ -129,6 +130,9 @@ pub enum Error {
 
 impl Help for Error {
     fn help(&self) -> Cow<'static, str> {
+        if let Some(help) = self.errno().and_then(help_of_errno) {
+            return help.into();
+        }
         match self {
             Self::Capability(_) => grant(&privileges::COUNTING).into(),
             Self::UserNamespace => {
@@ -136,6 +140,7 @@ impl Help for Error {
             }
             Self::Netns(error) => error.help(),
             Self::Kernel { .. } => format!("use kernel {}.{} or newer", OLDEST.0, OLDEST.1).into(),
+            Self::Btf(btf::Error::Unreadable { limit: Some(help), .. }) => (*help).into(),
             Self::Btf(btf::Error::Unreadable { .. }) => {
                 "use a kernel built with CONFIG_DEBUG_INFO_BTF=y; in a container, mount the host's /sys".into()
             }
@@ -161,16 +166,14 @@ impl Help for Error {
                 Capability::CAP_PERFMON,
                 Capability::CAP_DAC_READ_SEARCH,
             ]).into(),
-            Self::Kallsyms(Hidden::FromThisProcess) => grant(&[
-                Capability::CAP_BPF,
-                Capability::CAP_PERFMON,
-                Capability::CAP_SYSLOG,
-            ]).into(),
-            Self::Kallsyms(Hidden::FromAll) => "show addresses to privileged processes: sysctl kernel.kptr_restrict=1".into(),
+            Self::Kallsyms(hidden) => help_of_hidden(*hidden),
             Self::Statistics(_) => {
                 "run tcpstate as root, grant it CAP_SYS_ADMIN, or leave out --cost".into()
             }
             Self::Confined { suspect, .. } => suspect.help().into(),
+            Self::System { source, .. } if source.kind() == io::ErrorKind::WouldBlock => {
+                "raise the limit of processes (ulimit -u, or pids.max of the cgroup)".into()
+            }
             _ if self.errno() == Some(Errno::ENOMEM) => {
                 "raise the memory limit of the cgroup or the container, or decrease --max-scan-sockets"
                     .into()
@@ -198,6 +201,23 @@ impl Error {
             }
             _ => matches!(self.errno(), Some(Errno::EPERM | Errno::EACCES | Errno::ENOMEM)),
         }
+    }
+
+    /// Returns whether the cause is a lack of memory, files, threads or space in the kernel. A
+    /// later attempt may succeed.
+    #[must_use]
+    pub fn is_lack(&self) -> bool {
+        matches!(
+            self.errno(),
+            Some(
+                Errno::ENOMEM
+                    | Errno::EAGAIN
+                    | Errno::EMFILE
+                    | Errno::ENFILE
+                    | Errno::E2BIG
+                    | Errno::ENOSPC
+            )
+        )
     }
 
     /// Adds the confinement of this process to the error, if the confinement is the probable cause.
@@ -252,11 +272,29 @@ pub fn grant(capabilities: &[Capability]) -> String {
     format!("run tcpstate as root (sudo tcpstate ...), or run `setcap {set}+ep` on its binary")
 }
 
+fn help_of_hidden(hidden: Hidden) -> Cow<'static, str> {
+    match hidden {
+        Hidden::FromThisProcess => {
+            grant(&[Capability::CAP_BPF, Capability::CAP_PERFMON, Capability::CAP_SYSLOG]).into()
+        }
+        Hidden::NoFile => "mount /proc, and do not hide /proc/kallsyms from the container".into(),
+        Hidden::Refused => "run tcpstate as root outside the container".into(),
+        Hidden::FromAll => {
+            "show addresses to privileged processes: sysctl kernel.kptr_restrict=1".into()
+        }
+        Hidden::Absent => "report this error with the output of `uname -r`".into(),
+    }
+}
+
 fn hidden(hidden: Hidden) -> &'static str {
     match hidden {
         Hidden::FromThisProcess => {
             "cannot distinguish timers: this process lacks CAP_SYSLOG, so /proc/kallsyms shows no addresses"
         }
+        Hidden::Refused => {
+            "cannot distinguish timers: /proc/kallsyms shows this process no addresses"
+        }
+        Hidden::NoFile => "cannot distinguish timers: /proc/kallsyms is missing or empty",
         Hidden::FromAll => {
             "cannot distinguish timers: /proc/kallsyms shows no addresses (kernel.kptr_restrict=2)"
         }

@@ -32,6 +32,8 @@ pub(super) struct Symbols {
     pub(super) tw_timer_handler: u64,
     /// The address of the function of request sockets' timers; 0 if the kernel hides the address.
     pub(super) reqsk_timer_handler: u64,
+    /// Whether the file names at least one function.
+    has_names: bool,
     /// Whether the kernel shows the address of at least one function.
     shows_addresses: bool,
     /// The functions of [`COUNTED`] that have a variant, and the name of the variant.
@@ -41,10 +43,15 @@ pub(super) struct Symbols {
 /// The reason why the address of a function is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hidden {
+    /// The file `/proc/kallsyms` cannot be read, or it names no function.
+    NoFile,
     /// The process lacks CAP_SYSLOG.
     FromThisProcess,
     /// The addresses are hidden from all processes (`kernel.kptr_restrict=2`).
     FromAll,
+    /// The process has CAP_SYSLOG, and the kernel still hides the addresses, for example because
+    /// the capability has no effect in a container.
+    Refused,
     /// The kernel shows the addresses of other functions, so the kernel does not contain this
     /// function.
     Absent,
@@ -74,10 +81,17 @@ impl Symbols {
 
     fn hidden(&self) -> Hidden {
         let has_syslog = privileges::has(Capability::CAP_SYSLOG);
-        match kptr_restrict() {
+        self.hidden_by(kptr_restrict(), has_syslog)
+    }
+
+    fn hidden_by(&self, kptr_restrict: Option<u32>, has_syslog: bool) -> Hidden {
+        match kptr_restrict {
             _ if self.shows_addresses => Hidden::Absent,
-            Some(0 | 1) if !has_syslog => Hidden::FromThisProcess,
-            _ => Hidden::FromAll,
+            _ if !self.has_names => Hidden::NoFile,
+            Some(2..) => Hidden::FromAll,
+            _ if !has_syslog => Hidden::FromThisProcess,
+            // The kernel hides the addresses although the process has the capability.
+            _ => Hidden::Refused,
         }
     }
 
@@ -92,6 +106,7 @@ impl Symbols {
                 continue;
             };
             let address = u64::from_str_radix(address, 16).unwrap_or(0);
+            symbols.has_names = true;
             symbols.shows_addresses |= address != 0;
             match name {
                 "tw_timer_handler" => symbols.tw_timer_handler = address,
@@ -139,7 +154,21 @@ mod tests {
     #[test]
     fn hidden_addresses_are_zero() {
         let hidden = "0000000000000000 t tw_timer_handler\n";
-        assert_eq!(Symbols::read(hidden.as_bytes()).expect("it is text"), Symbols::default());
+        let symbols = Symbols::read(hidden.as_bytes()).expect("it is text");
+        assert_eq!(symbols, Symbols { has_names: true, ..Symbols::default() });
+        for (kptr_restrict, has_syslog, expected) in [
+            (Some(2), true, Hidden::FromAll),
+            (Some(2), false, Hidden::FromAll),
+            (Some(1), false, Hidden::FromThisProcess),
+            (Some(0), false, Hidden::FromThisProcess),
+            (None, false, Hidden::FromThisProcess),
+            (Some(1), true, Hidden::Refused),
+            (None, true, Hidden::Refused),
+        ] {
+            assert_eq!(symbols.hidden_by(kptr_restrict, has_syslog), expected);
+        }
+        let empty = Symbols::read(&b""[..]).expect("it is text");
+        assert_eq!(empty.hidden_by(Some(2), true), Hidden::NoFile);
     }
 
     #[test]

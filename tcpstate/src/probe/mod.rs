@@ -17,6 +17,7 @@ mod histograms;
 mod hooks;
 mod kallsyms;
 pub mod kernel;
+mod lack;
 mod load;
 mod misses;
 pub(crate) mod namespaces;
@@ -57,6 +58,7 @@ pub use self::{
     events::{EventOptions, MAX_SOCKETS, RING_BYTES},
     histograms::{HistogramOptions, MAX_GROUPS, MAX_TIMED},
     kallsyms::Hidden,
+    lack::help_of_limit,
     netns::Netns,
     options::{Lost, MAX_NAMESPACES, Options, Pattern, SeededLosses, Testing},
     pulse::Pulse,

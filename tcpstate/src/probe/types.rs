@@ -17,6 +17,7 @@ impl Types {
         let ids = Btf::from_sys_fs().map_err(|error| btf::Error::Unreadable {
             path: btf::VMLINUX.into(),
             cause: error.to_string(),
+            limit: None,
         })?;
         Ok(Self { fields, ids })
     }

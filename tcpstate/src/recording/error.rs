@@ -119,6 +119,9 @@ impl Help for Error {
             Self::Create { error, .. } if error.kind() == io::ErrorKind::AlreadyExists => {
                 "choose another name: recordings are never overwritten"
             }
+            Self::Create { error, .. } if error.kind() == io::ErrorKind::WouldBlock => {
+                "raise the limit of processes (ulimit -u, or pids.max of the cgroup)"
+            }
             Self::Create { .. } => "choose an existing folder that this user may write to",
             Self::Write { error, .. } if error.kind() == io::ErrorKind::StorageFull => {
                 "free space on the disk of the recording, or keep less data with --max-record-size and --max-record-files"

@@ -83,7 +83,8 @@ impl Recorder {
         };
         let shared = Arc::new(Shared { files: Mutex::new(files), changed: Condvar::new() });
         let flushing = shared.clone();
-        let flusher = thread::spawn(move || flush_when_due(&flushing));
+        let flusher = thread::Builder::new().spawn(move || flush_when_due(&flushing));
+        let flusher = flusher.map_err(|error| Error::Create { file: file.to_owned(), error })?;
         Ok(Self { shared, flusher: Mutex::new(Some(flusher)) })
     }
 

@@ -137,7 +137,7 @@ impl TracerHandle {
     pub fn start(
         settings: Settings,
         on_start: impl FnOnce(&Probe) + Send + 'static,
-    ) -> (Self, Progress) {
+    ) -> Result<(Self, Progress), Error> {
         let (requests, asked) = channel();
         let (end, ended) = oneshot::channel();
         let delivery_stats = Arc::clone(&settings.delivery_stats);
@@ -157,8 +157,9 @@ impl TracerHandle {
             drop((end, mark));
         };
         let thread = thread::Builder::new().name("tracer".into()).spawn(run);
-        thread.expect("a process may have a second thread");
-        (Self { requests, shared, delivery_stats }, Progress { started, ended })
+        let action = "start the thread that counts";
+        thread.map_err(|source| Error::System { action, source })?;
+        Ok((Self { requests, shared, delivery_stats }, Progress { started, ended }))
     }
 
     /// Returns a reading that starts after this call. The tracer's thread also writes the text of

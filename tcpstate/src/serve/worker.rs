@@ -204,10 +204,9 @@ impl Worker {
     /// reports that the gauges are inexact.
     fn look_for_misses(&mut self) {
         self.looked = Instant::now();
-        let error = match self.tracer.reconcile_if_due(self.reconcile) {
-            Ok(()) => String::new(),
-            Err(error) => error.to_string(),
-        };
+        let done = self.tracer.reconcile_if_due(self.reconcile);
+        let error = done.err().or_else(|| self.tracer.take_failed_scan());
+        let error = error.map(|error| error.to_string()).unwrap_or_default();
         if !error.is_empty() && error != self.last_error {
             eprintln!("tcpstate: {}", crate::text::escaped(&error));
         }

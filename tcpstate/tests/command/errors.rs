@@ -87,6 +87,7 @@ fn errors_have_a_row_and_a_test_each() {
         include_str!("errors.rs"),
         include_str!("events.rs"),
         include_str!("hist.rs"),
+        include_str!("limits.rs"),
         include_str!("recordings.rs"),
         include_str!("privileges.rs"),
         include_str!("serve.rs"),
@@ -252,6 +253,13 @@ fn error_no_cap_syslog_for_timers() {
 }
 
 #[test]
+fn error_no_kallsyms() {
+    let row = Row::of("error_no_kallsyms");
+    let trace = tcpstate(&[&TRACE[..], &["--time-wait-provider", "timer"]].concat());
+    row.assert(&run(&mut with_mounts("mount --bind /dev/null /proc/kallsyms", &trace)));
+}
+
+#[test]
 fn error_addresses_hidden_from_all() {
     let row = Row::of("error_addresses_hidden_from_all");
     let trace = tcpstate(&[&TRACE[..], &["--time-wait-provider", "timer"]].concat());
@@ -390,12 +398,12 @@ fn error_map_too_large() {
 }
 
 /// A memory cgroup whose limit is only a little higher than the memory that the program needs.
-struct Cgroup(PathBuf);
+pub(crate) struct Cgroup(pub(crate) PathBuf);
 
 impl Cgroup {
     /// Creates a cgroup with this memory limit. Returns `None` if this process may not create
     /// cgroups.
-    fn with_limit(mib: u64) -> Option<Self> {
+    pub(crate) fn with_limit(mib: u64) -> Option<Self> {
         let name = format!("tcpstate-test-{}", std::process::id());
         let hierarchies =
             [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];

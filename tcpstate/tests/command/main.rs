@@ -22,6 +22,7 @@ mod floods;
 mod guide;
 mod help;
 mod hist;
+mod limits;
 mod namespaces;
 mod privileges;
 mod process;

@@ -74,7 +74,8 @@ fn serving_is_exact_without_privileges() {
     let (tracer_handle, progress) = TracerHandle::start(settings, move |_| {
         let task = fs::read_link("/proc/thread-self").expect("procfs is mounted");
         sender.send(task).expect("somebody waits");
-    });
+    })
+    .expect("a thread can start");
     let started = runtime.block_on(progress.started).expect("the thread tells");
     started.unwrap_or_else(|error| panic!("{error}"));
     let task = reported.recv().expect("it was told");

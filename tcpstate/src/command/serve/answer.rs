@@ -3,14 +3,16 @@
 use std::{net::SocketAddr, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use sd_notify::NotifyState;
 use tokio::{
     net::{TcpListener, TcpSocket},
     signal::unix::Signal,
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Arguments, Error};
+use super::{
+    Arguments, Error,
+    manager::{notify, watchdog_interval},
+};
 use crate::{
     serve::{
         Progress, Textfile, TracerHandle,
@@ -33,11 +35,6 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
         socket.listen(BACKLOG)
     };
     listen().map_err(|error| Error::Listen(address, error))
-}
-
-/// Notifies the service manager, if there is one.
-pub(super) fn notify_manager(state: NotifyState<'_>) {
-    let _ = sd_notify::notify(&[state]);
 }
 
 /// Answers requests. This function returns only if an error occurs, for example if the tracer's
@@ -63,15 +60,15 @@ pub(super) async fn answer(
     if let Some(address) = address {
         eprintln!("tcpstate: serving http://{address}/metrics");
     }
-    notify_manager(NotifyState::Ready);
+    notify("READY=1");
     #[cfg(feature = "otlp")]
     arguments.otlp.begin(tracer_handle)?;
     let mut writes = interval(arguments.textfile_interval);
     writes.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let watchdog = sd_notify::watchdog_enabled();
-    // systemd advises a service to send a notification after half of the watchdog time. Without a
-    // watchdog, this timer is not used.
-    let mut looks = interval(watchdog.map_or(Duration::from_secs(3600), |time| time / 2));
+    let watchdog = watchdog_interval();
+    // Without a watchdog, this timer is not used.
+    let mut looks = interval(watchdog.unwrap_or(Duration::from_secs(3600)));
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = &mut ended => bail!("cannot count: the thread that counts has ended"),
@@ -87,7 +84,7 @@ pub(super) async fn answer(
             }
             _ = looks.tick(), if watchdog.is_some() => {
                 if tracer_handle.is_alive() {
-                    notify_manager(NotifyState::Watchdog);
+                    notify("WATCHDOG=1");
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 mod answer;
 mod error;
+mod manager;
 mod user;
 
 use std::{
@@ -11,14 +12,16 @@ use std::{
 
 use anyhow::Result;
 use clap::{Args, ValueEnum, value_parser};
-use sd_notify::NotifyState;
 use tcpstate_common::histogram;
 use tokio::signal::unix::SignalKind;
 
-use self::answer::{answer, bind, notify_manager};
 pub(super) use self::error::Error;
+use self::{
+    answer::{answer, bind},
+    manager::notify,
+};
 use super::{
-    duration,
+    duration, environment,
     help::{ADVANCED, OUTPUT},
     privileges, runtime,
     signals::{Signals, listen},
@@ -184,6 +187,10 @@ pub(super) struct Arguments {
     keep_privileges: bool,
 }
 
+/// The number of open files in addition to `--max-connections`: programs, maps, links, and the
+/// connections in reserve.
+const FILES: u64 = 512;
+
 /// The key of the additional series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum SeriesBy {
@@ -292,6 +299,7 @@ async fn serve(arguments: &Arguments) -> Result<()> {
     // Signals are caught before hooks are attached, so that a signal always ends the run cleanly.
     let mut signals = Signals::new()?;
     let hang_up = listen(SignalKind::hangup())?;
+    environment::allow_files(FILES + u64::from(arguments.max_connections));
     let options = arguments.options()?;
     let mut textfile = arguments.textfile()?;
     let listener = match arguments.listen {
@@ -322,7 +330,7 @@ async fn serve(arguments: &Arguments) -> Result<()> {
         if says_kept && probe.kernel.guards_each_bpf_call() {
             warnings::kept();
         }
-    });
+    })?;
     // The tracer's thread changes its own user and capabilities when the hooks are attached.
     if let Some(user) = arguments.user {
         relinquish::change_user(user).map_err(Error::User)?;
@@ -334,7 +342,7 @@ async fn serve(arguments: &Arguments) -> Result<()> {
         error = answer(arguments, &tracer_handle, progress, hang_up, listener, &mut textfile) => error,
         () = signals.next() => Ok(()),
     };
-    notify_manager(NotifyState::Stopping);
+    notify("STOPPING=1");
     if let Some(textfile) = textfile {
         textfile.remove();
     }

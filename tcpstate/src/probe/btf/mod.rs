@@ -8,6 +8,8 @@
 
 use std::{collections::HashSet, fs, path::Path};
 
+use super::lack::help_of_limit;
+
 /// The file in which a kernel with `CONFIG_DEBUG_INFO_BTF` exports its types.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
@@ -21,6 +23,8 @@ pub enum Error {
         path: String,
         /// The error of the system.
         cause: String,
+        /// The help line, if a limit of this process or of the system is the cause.
+        limit: Option<&'static str>,
     },
     /// The bytes are not BTF, or the BTF data ends too early.
     #[error("cannot parse the kernel BTF: {what} is missing at byte {at}")]
@@ -114,6 +118,7 @@ impl Btf {
         let data = fs::read(path).map_err(|error| Error::Unreadable {
             path: path.display().to_string(),
             cause: error.to_string(),
+            limit: help_of_limit(&error),
         })?;
         Self::parse(data)
     }

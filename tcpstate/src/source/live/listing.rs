@@ -49,8 +49,9 @@ impl Live {
     /// state.
     fn list_by_iterator(&mut self, counts: &Counts) -> Result<(Option<Listing>, Duration), Error> {
         let ((), begin) = timed(|| self.begin_scan())?;
-        self.walk()?;
+        let walked = self.walk();
         let (scan, end) = timed(|| self.end_scan())?;
+        walked?;
         let cost = begin + end + scan.cost;
         let is_still = scan.zero.counts == *counts && scan.end.counts == *counts;
         let is_whole = scan.map_full + scan.map_errors == 0;

@@ -3,7 +3,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    mem, thread,
+    mem,
+    thread::{self, ScopedJoinHandle},
     time::Duration,
 };
 
@@ -87,11 +88,27 @@ impl Live {
             visited: Visited::default(),
             cost,
         });
-        let zero = self.flip(CONTROL_SCAN)?;
-        if let Some(scan) = &mut self.scan {
-            scan.zero = Some(zero);
+        match self.flip(CONTROL_SCAN) {
+            Ok(zero) => {
+                if let Some(scan) = &mut self.scan {
+                    scan.zero = Some(zero);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.abandon_scan();
+                Err(error)
+            }
         }
-        Ok(())
+    }
+
+    /// Clears the scan flag after an error. The function ignores further errors, because the next
+    /// cut writes the control word again.
+    fn abandon_scan(&mut self) {
+        self.control &= !CONTROL_SCAN;
+        let _ = self.set_control();
+        self.scan = None;
+        let _ = self.wait_for_programs();
     }
 
     /// Makes the iterator visit every socket of the namespace, or of every namespace.
@@ -162,9 +179,11 @@ impl Live {
         let (scan, here) = timed(|| {
             self.begin_scan()?;
             thread::sleep(SETTLE);
-            self.walk()?;
+            let walked = self.walk();
             thread::sleep(SETTLE);
-            self.end_scan()
+            // If the walk failed, the end of the scan removes the map of the scan.
+            let scan = self.end_scan()?;
+            walked.map(|()| scan)
         })?;
         // The walk over several namespaces uses another thread.
         let walk = if self.namespaces.is_some() { scan.cost } else { Duration::ZERO };
@@ -276,7 +295,11 @@ fn each_namespace(
     visit: impl FnMut() -> Result<(), Error> + Send,
 ) -> Result<(Visited, Duration), Error> {
     let worker = || timed(|| namespaces::visit_each(pulse, visit));
-    let result = thread::scope(|scope| scope.spawn(worker).join());
+    let result = thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, worker);
+        let action = "start a thread that enters network namespaces";
+        thread.map(ScopedJoinHandle::join).map_err(|source| Error::System { action, source })
+    })?;
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 

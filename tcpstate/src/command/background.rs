@@ -1,0 +1,22 @@
+//! Runs blocking work on another thread, so that signals still end the process.
+
+use std::thread;
+
+use anyhow::Result;
+use tokio::sync::oneshot;
+
+use super::environment::Error;
+
+/// Runs `work` on a new thread and returns its result. The runtime's own threads are not used,
+/// because the runtime panics if it cannot start a thread.
+pub(super) async fn run<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    let (result, done) = oneshot::channel();
+    let run = move || {
+        // The receiver exists until the work is done, or until the process ends.
+        let _ = result.send(work());
+    };
+    thread::Builder::new().spawn(run).map_err(Error::Thread)?;
+    Ok(done.await.expect("the work does not panic"))
+}

@@ -1,0 +1,104 @@
+//! Makes the process independent of the limits and the environment of its caller, as far as
+//! possible. A limit that cannot be changed is an error with help.
+//!
+//! A subcommand that starts a program of the user must undo [`ignore_file_size_signal`] in the
+//! program, because a program inherits ignored signals.
+
+use std::{borrow::Cow, env, fmt, io, os::unix::net::UnixStream};
+
+use nix::sys::{
+    resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit},
+    signal::{SigHandler, Signal, signal},
+};
+
+use crate::error::Help;
+
+/// The size of the main thread's stack in bytes, as on most systems.
+const STACK: rlim_t = 8 << 20;
+/// The smallest sufficient stack in bytes.
+const MIN_STACK: rlim_t = 1 << 20;
+/// The number of files that the runtime and the handlers of signals open. The library of the
+/// runtime panics if it cannot open a file.
+const FILES_OF_RUNTIME: usize = 12;
+
+/// A limit of this process that is too small.
+#[derive(Debug)]
+pub(super) enum Error {
+    /// The stack of the main thread. The number is the limit in bytes.
+    Stack(rlim_t),
+    /// The number of threads or processes of the user or the cgroup.
+    Thread(io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stack(bytes) => {
+                write!(f, "cannot start tcpstate: the stack is limited to {} KiB", bytes / 1024)
+            }
+            Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Help for Error {
+    fn help(&self) -> Cow<'static, str> {
+        match self {
+            Self::Stack(_) => "raise the limit of the stack (ulimit -s 8192)".into(),
+            Self::Thread(_) => {
+                "raise the limit of processes (ulimit -u, or pids.max of the cgroup)".into()
+            }
+        }
+    }
+}
+
+/// Prepares the process. The caller must have no second thread, and must use little stack.
+pub(super) fn prepare() -> Result<(), Error> {
+    enlarge_stack()?;
+    // SAFETY: no other thread exists.
+    unsafe {
+        // A small value would make the stacks of all threads too small.
+        env::remove_var("RUST_MIN_STACK");
+    }
+    ignore_file_size_signal();
+    Ok(())
+}
+
+/// Raises the limit of the main thread's stack. The kernel reads the limit whenever the stack
+/// grows.
+fn enlarge_stack() -> Result<(), Error> {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_STACK) else { return Ok(()) };
+    if soft >= STACK {
+        return Ok(());
+    }
+    // Only root may raise the hard limit.
+    let _ = setrlimit(Resource::RLIMIT_STACK, STACK.min(hard), hard);
+    let _ = setrlimit(Resource::RLIMIT_STACK, STACK, STACK.max(hard));
+    match getrlimit(Resource::RLIMIT_STACK) {
+        Ok((soft, _)) if soft < MIN_STACK => Err(Error::Stack(soft)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a write beyond the limit of file sizes fail with an error, instead of ending the process.
+fn ignore_file_size_signal() {
+    // SAFETY: the disposition `SigIgn` runs no code.
+    let _ = unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
+}
+
+/// Raises the soft limit of open files to `files`, or as far as the hard limit allows.
+pub(super) fn allow_files(files: rlim_t) {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    if soft != RLIM_INFINITY && soft < files {
+        // If the call fails, the process works with fewer connections.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, files.min(hard), hard);
+    }
+}
+
+/// Checks that the process may open the files that the runtime needs.
+pub(super) fn check_files() -> io::Result<()> {
+    let pairs: io::Result<Vec<_>> = (0..FILES_OF_RUNTIME / 2).map(|_| UnixStream::pair()).collect();
+    pairs.map(drop)
+}
