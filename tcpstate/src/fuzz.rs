@@ -11,7 +11,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 use crate::{
     command, doctor, probe, procfs,
     recording::{self, Record},
-    source, text,
+    serve, source, text,
     view::{Clock, Csv, EventCsv, EventTable, Json, Screen, Size, Table, TerminalCaps, View},
 };
 
@@ -32,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "escaping", run: escaping },
     Target { name: "filter", run: source::sock_diag::fuzz::filter },
     Target { name: "frames", run: recording::fuzz::frames },
+    Target { name: "http", run: serve::http::fuzz::http },
     Target { name: "kernel_files", run: kernel_files },
     Target { name: "netlink", run: source::sock_diag::fuzz::netlink },
     Target { name: "proc_net", run: source::sock_diag::fuzz::proc_net },

@@ -162,6 +162,14 @@ impl TracerHandle {
         Ok((Self { requests, shared, delivery_stats }, Progress { started, ended }))
     }
 
+    /// Returns the handle of a tracer that has ended after this reading.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(super) fn without_tracer(last: Arc<LastReading>) -> Self {
+        let shared: Arc<Shared> = Arc::default();
+        shared.set_last(Some(last));
+        Self { requests: channel().0, shared, delivery_stats: Arc::default() }
+    }
+
     /// Returns a reading that starts after this call. The tracer's thread also writes the text of
     /// the reading in the given format.
     pub async fn scrape(&self, format: Option<Format>) -> Result<Arc<LastReading>, Broken> {

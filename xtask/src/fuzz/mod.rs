@@ -36,7 +36,7 @@ const GATE_SECONDS: u32 = 20;
 const THOROUGH_SECONDS: u64 = 60;
 /// Fuzz targets that `cargo xtask test --all` runs longer, because their inputs come from other
 /// machines.
-const THOROUGH: &[&str] = &["frames"];
+const THOROUGH: &[&str] = &["frames", "http"];
 /// Fuzz targets with a planted fault. `cargo xtask test` checks that the fuzzer finds the planted
 /// fault.
 const PLANTED: &[&str] = &["planted_panic", "planted_hunger"];

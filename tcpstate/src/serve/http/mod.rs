@@ -12,6 +12,8 @@
 
 mod body;
 mod connections;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod hosts;
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
@@ -28,6 +30,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
@@ -112,7 +115,7 @@ fn admit(server: &Arc<Server>, stream: TcpStream) {
 
 /// Answers the requests of one connection until either side closes the connection. The function
 /// ignores connection errors, because a connection error affects only one client.
-async fn converse(stream: TcpStream, server: &Server, phase: &Phase) {
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, server: &Server, phase: &Phase) {
     let service = service_fn(|request: Request<Incoming>| async move {
         let mut response = respond(&request, server, phase).await;
         phase.set_idle();
