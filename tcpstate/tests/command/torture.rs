@@ -25,15 +25,24 @@ fn torture_of_a_thousand_lifetimes_never_makes_an_exact_line_wrong() {
     }
 }
 
-/// The programs of this test disturb each other, so one program alone has a test of its own.
+/// The programs of this test disturb each other, so one program alone has a test of its own. A
+/// server is not among the programs: its scrapes are connections in another namespace, and a line
+/// of all namespaces is compared only if the other namespaces are at rest.
 #[test]
 fn torture_by_family_and_namespace_never_makes_an_exact_line_wrong() {
-    let namespace = Namespace::enter();
+    let _namespace = Namespace::enter();
     let scopes = [Scope::Family(Family::V4), Scope::Family(Family::V6), Scope::All];
-    let mut programs: Vec<Program> =
-        scopes.into_iter().map(|scope| Program::trace(PROGRAM, scope)).collect();
-    programs.extend(Program::serve(PROGRAM, &namespace));
-    if let Some(report) = torture::run(programs, 300) {
+    let programs = scopes.map(|scope| Program::trace(PROGRAM, scope));
+    if let Some(report) = torture::run(programs.into(), 300) {
+        report.assert();
+    }
+}
+
+#[test]
+fn torture_of_serve_never_makes_an_exact_scrape_wrong() {
+    let namespace = Namespace::enter();
+    let programs = Program::serve(PROGRAM, &namespace);
+    if let Some(report) = torture::run(programs.into(), 300) {
         report.assert();
     }
 }

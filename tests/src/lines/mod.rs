@@ -58,6 +58,8 @@ pub struct Tally {
     pub admitted: u64,
     /// The number of comparisons in which a program printed no exact and right line in time.
     pub late: u64,
+    /// The number of comparisons without a program's lines, because other namespaces had traffic.
+    pub busy: u64,
 }
 
 /// The programs under test, the comparison of their lines, and its failures.
@@ -273,7 +275,8 @@ impl Lines {
         let mut comparison = Comparison::default();
         for (program, mut findings) in self.programs.iter().zip(findings) {
             if findings.has_traffic_elsewhere {
-                println!("{}: not compared, because other namespaces have traffic", program.label);
+                self.tally.busy += 1;
+                comparison.exact_after.push(None);
                 continue;
             }
             let mut failure = String::new();
@@ -347,12 +350,12 @@ impl Findings {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { compared, exact, wrong, early, hidden, admitted, late } = self;
+        let Self { compared, exact, wrong, early, hidden, admitted, late, busy } = self;
         write!(
             f,
             "{compared} lines compared, {exact} exact, {wrong} of these wrong, {early} wrong soon \
              after traffic; of the others {hidden} hide errors, {admitted} admit errors; {late} \
-             times no exact line in time"
+             times no exact line in time, {busy} times not compared beside busy namespaces"
         )
     }
 }
@@ -366,5 +369,6 @@ impl AddAssign for Tally {
         self.hidden += other.hidden;
         self.admitted += other.admitted;
         self.late += other.late;
+        self.busy += other.busy;
     }
 }

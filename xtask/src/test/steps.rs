@@ -41,11 +41,12 @@ const LEFT_OUT: &[&str] = &[
     // This test runs every scripted path once for each address family. `families_add_up` and the
     // tests of `serve` also compare the address families.
     "families_equal_the_kernel_on_every_path",
-    // These three tests run more scripted lifetimes of sockets than the tests `torture_of_sixty`
+    // These four tests run more scripted lifetimes of sockets than the tests `torture_of_sixty`
     // and `torture_with_silent_losses`.
     "torture_never",
     "torture_of_a_thousand",
     "torture_by_family",
+    "torture_of_serve",
     // The tests `floods_…` wait until thousands of half-open connections expire. The tests
     // `seeded_…` also drop the ends of half-open connections.
     "floods_",
