@@ -11,7 +11,7 @@
 
 use crate::{
     report::Missed,
-    source::{Activity, Counts, Reading, Scan},
+    source::{Activity, Counts, KernelCounters, Reading, Scan},
 };
 
 /// The signs of missed events that no scan has corrected.
@@ -35,6 +35,8 @@ pub(super) struct Accuracy {
     is_unproved: bool,
     /// The counts at which all gauges equalled the kernel's sockets.
     checked: Counts,
+    /// The kernel's counters when all gauges equalled the kernel's sockets.
+    proved: KernelCounters,
     /// The number of counted misses that the last scan corrected.
     corrected_misses: u64,
 }
@@ -44,10 +46,25 @@ pub(super) struct Accuracy {
 enum Silent {
     /// No such miss is known.
     None,
-    /// An audit at these counts found gauges that are wrong by at most this number of sockets.
-    Found(u64, Box<Counts>),
+    /// An audit found gauges that are wrong by at most this number of sockets.
+    Found(u64, Box<Place>),
     /// Such a miss is certain, and the size of the error is unknown.
     Unknown,
+}
+
+/// The counts of an audit, and the kernel's counters that change with them. A silent miss changes
+/// no count, so the counts alone do not show that nothing has moved since the audit.
+#[derive(Clone, Debug)]
+struct Place {
+    counts: Counts,
+    activity: Option<Activity>,
+}
+
+impl Place {
+    /// Returns whether nothing has moved between this place and a reading.
+    fn is_at(&self, seen: &Seen) -> bool {
+        self.counts == seen.counts && self.activity.is_some() && self.activity == seen.activity
+    }
 }
 
 /// The part of a reading that shows whether a miss can belong to the counted sockets.
@@ -84,6 +101,7 @@ impl Accuracy {
             was_silent: false,
             is_unproved: false,
             checked: first.end.counts.clone(),
+            proved: first.end.kernel,
             corrected_misses: 0,
         };
         accuracy.settle(first, has_requests);
@@ -131,19 +149,29 @@ impl Accuracy {
         self.unentered = scan.unentered;
         self.silent = Silent::None;
         self.checked = scan.end.counts.clone();
+        self.proved = scan.end.kernel;
     }
 
     /// The caller calls this function after an audit at a reading. `errors` is the largest
-    /// difference between a gauge and the kernel's sockets.
-    pub(super) fn audited(&mut self, reading: &Reading, errors: u64, unentered: u64) {
+    /// difference between a gauge and the kernel's sockets. `activity` was read before the audit
+    /// looked at the sockets.
+    pub(super) fn audited(
+        &mut self,
+        reading: &Reading,
+        activity: Option<Activity>,
+        errors: u64,
+        unentered: u64,
+    ) {
         self.checked = reading.counts.clone();
         self.unentered = unentered;
         if errors == 0 {
             self.open = Missed::default();
             (self.unstored, self.silent) = (0, Silent::None);
+            self.proved = reading.kernel;
         } else if errors > self.open.total() + self.unstored {
             self.was_silent = true;
-            self.silent = Silent::Found(errors, Box::new(reading.counts.clone()));
+            let place = Place { counts: reading.counts.clone(), activity };
+            self.silent = Silent::Found(errors, Box::new(place));
         }
     }
 
@@ -161,7 +189,7 @@ impl Accuracy {
         if errors > self.open.total() + self.unstored {
             self.was_silent = true;
             self.silent = match std::mem::replace(&mut self.silent, Silent::Unknown) {
-                Silent::Found(found, counts) if found >= errors => Silent::Found(found, counts),
+                Silent::Found(found, place) if found >= errors => Silent::Found(found, place),
                 _ => Silent::Unknown,
             };
         }
@@ -182,9 +210,7 @@ impl Accuracy {
         match &self.silent {
             Silent::None if counted == 0 => Some(0),
             Silent::None => (!self.was_silent).then_some(counted),
-            Silent::Found(errors, counts) => {
-                (**counts == self.seen.counts).then_some(errors + counted)
-            }
+            Silent::Found(errors, place) => place.is_at(&self.seen).then_some(errors + counted),
             Silent::Unknown => None,
         }
     }
@@ -214,6 +240,11 @@ impl Accuracy {
     /// Returns the counts at which all gauges equalled the kernel's sockets.
     pub(super) fn checked(&self) -> &Counts {
         &self.checked
+    }
+
+    /// Returns the kernel's counters when all gauges equalled the kernel's sockets.
+    pub(super) fn proved(&self) -> &KernelCounters {
+        &self.proved
     }
 
     /// Returns the misses that cannot belong to the counted sockets.

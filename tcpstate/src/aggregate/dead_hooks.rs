@@ -43,15 +43,22 @@ pub(super) fn of(
     }
 }
 
-/// Returns whether nothing proves that the hooks of one kind of mini sockets fire: the kernel's
-/// counters have moved since the hooks were attached, and the hooks observed no birth and no end of
-/// such a kind.
+/// Returns whether nothing proves that the hooks of one kind of mini sockets fire: the hooks
+/// observed no birth or no end since they were attached, and the kernel's counters have moved since
+/// all gauges were right.
 ///
-/// A hook that never fires must not be believed, so the gauges are then not exact.
-pub(super) fn is_unproved(minis: Minis, since: &Reading, now: &Reading) -> bool {
+/// A hook that never fires must not be believed, so the gauges are then not exact. `since` is the
+/// reading at which the hooks were attached. `right` are the kernel's counters when all gauges
+/// equalled the kernel's sockets.
+pub(super) fn is_unproved(
+    minis: Minis,
+    since: &Reading,
+    right: &KernelCounters,
+    now: &Reading,
+) -> bool {
     let counted = now.counts.flows.since(&since.counts.flows);
     let (came, went) = observed(minis, &counted);
-    let (births, ends) = known(minis, &since.kernel, &now.kernel);
+    let (births, ends) = known(minis, right, &now.kernel);
     // A request socket that is older than tcpstate completes without a birth.
     let has_births = births > 0 && (minis == Minis::TimeWait || went == 0);
     (came == 0 && has_births) || (went == 0 && ends > 0)

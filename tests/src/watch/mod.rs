@@ -33,12 +33,14 @@ use self::{
     quiet::{Seen, Sighting},
     scope::Truth,
 };
-use crate::{traced::inode, wait};
+use crate::{emulated::is_emulated, traced::inode, wait};
 
 /// The interval between two snapshots.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// The minimum number of snapshots of each tracer while no socket changes.
 const MIN_SNAPSHOTS: usize = 10;
+/// A share of one CPU that allows an audit every second, whatever the audit costs.
+const ANY_SHARE: f64 = 1e3;
 
 /// The watched tracers. Dropping the value ends their threads.
 #[derive(Debug)]
@@ -188,6 +190,10 @@ fn watch(
 ) {
     let mut tracer =
         Tracer::start(options).unwrap_or_else(|error| panic!("{error}; {}", error.help()));
+    if is_emulated() {
+        // An audit takes far more CPU time on an emulated machine, so it would wait for minutes.
+        tracer.limit_audits(ANY_SHARE);
+    }
     say_started.send(tracer.probe().provider(Minis::TimeWait)).expect("the test waits");
     loop {
         match ordered.recv_timeout(INTERVAL) {

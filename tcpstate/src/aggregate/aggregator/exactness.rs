@@ -41,7 +41,8 @@ impl Aggregator {
                 Minis::TimeWait => &self.time_wait_since,
                 Minis::SynRecv => &self.syn_recv_since,
             };
-            self.providers.of(minis).is_exact() && dead_hooks::is_unproved(minis, since, reading)
+            self.providers.of(minis).is_exact()
+                && dead_hooks::is_unproved(minis, since, self.accuracy.proved(), reading)
         };
         self.accuracy.set_unproved(Minis::BOTH.into_iter().any(is_unproved));
         self.births.observe(reading);
@@ -132,7 +133,7 @@ impl Aggregator {
         let sockets = self.sockets(reading);
         self.audits.listed(Instant::now(), cost, sockets, result.is_some());
         let Some((errors, listing)) = result else { return };
-        self.accuracy.audited(reading, errors, listing.unentered);
+        self.accuracy.audited(reading, reading.kernel.activity, errors, listing.unentered);
         if errors == 0 {
             self.settle_drift(reading);
         }
@@ -147,7 +148,8 @@ impl Aggregator {
         self.observe(&scan.end);
         let sockets = self.sockets(&scan.end);
         self.audits.scanned(scan.end.at.monotonic, scan.cost, sockets, true);
-        self.accuracy.audited(&scan.end, errors, scan.unentered);
+        let activity = scan.zero.kernel.activity;
+        self.accuracy.audited(&scan.end, activity, errors, scan.unentered);
     }
 
     /// Compares the gauges with the kernel's list of sockets. The list was read between the

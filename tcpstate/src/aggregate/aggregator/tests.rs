@@ -11,7 +11,9 @@ use tcpstate_common::abi::{
 use super::*;
 use crate::{
     report::Runs,
-    source::{Counts, KernelCounters, Moment, Namespace, Population, ProgramRuns},
+    source::{
+        Activity, Counts, KernelCounters, Listing, Moment, Namespace, Population, ProgramRuns,
+    },
 };
 
 /// Returns counters with the given number of transitions for each pair of states.
@@ -184,6 +186,45 @@ fn gauges_are_never_negative_and_the_missed_event_is_reported() {
     assert_eq!(snapshot.gauge(State::LastAck).and_then(|gauge| gauge.current), Some(0));
     assert_eq!(snapshot.unreconciled, None, "nothing bounds the error");
     assert_identity(&aggregator, &snapshot);
+}
+
+#[test]
+fn an_audit_bounds_the_error_only_while_nothing_moves() {
+    let with = |activity| {
+        let kernel = KernelCounters { activity, ..KernelCounters::default() };
+        Reading { kernel, ..reading(Counts::default(), 0) }
+    };
+    let still = with(Some(Activity::default()));
+    let mut aggregator = opened_with_100_established();
+    let zero = still.clone();
+    let found = scan(&[(State::Established, 97)], Counts::default(), still.clone(), 0);
+    aggregator.compare(&Scan { zero, ..found });
+    assert_eq!(aggregator.snapshot(&still).unreconciled, Some(3));
+    // More events may be lost in silence. Lost events do not change the counts.
+    assert_eq!(aggregator.snapshot(&with(None)).unreconciled, None);
+}
+
+#[test]
+fn silent_hooks_are_believed_only_as_long_as_an_audit_proves_the_gauges() {
+    let with = |born| {
+        let kernel = KernelCounters {
+            counts_births: true,
+            time_wait_sockets: Some(0),
+            time_wait_turnover: Some(born),
+            ..KernelCounters::default()
+        };
+        Reading { kernel, ..reading(Counts::default(), 0) }
+    };
+    let providers = Providers { time_wait: Provider::Timer, syn_recv: Provider::None };
+    let first = scan(&[], Counts::default(), with(0), 0);
+    let mut aggregator = Aggregator::open(&first, providers);
+    assert_eq!(aggregator.snapshot(&with(0)).unreconciled, Some(0));
+    let after_a_birth = with(1);
+    assert_eq!(aggregator.snapshot(&after_a_birth).unreconciled, None);
+    let cost = Duration::from_millis(1);
+    aggregator.audited(&after_a_birth, Some((0, &Listing::default())), cost);
+    assert_eq!(aggregator.snapshot(&with(1)).unreconciled, Some(0));
+    assert_eq!(aggregator.snapshot(&with(2)).unreconciled, None);
 }
 
 #[test]
