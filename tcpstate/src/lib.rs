@@ -28,6 +28,7 @@ pub mod counter;
 pub mod doctor;
 pub mod error;
 pub mod explain;
+mod files;
 pub mod filter;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]

@@ -4,7 +4,6 @@
 use std::{
     borrow::Cow,
     cmp::Ordering,
-    fs,
     io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -31,6 +30,7 @@ use crate::{
         thresholds::{self, DEFAULTS},
     },
     error::Help,
+    files,
     recording::{self, Record, Recording},
     report::{Counted, Report, Snapshot},
     view::doctor::{Csv, DoctorView, Json, Table},
@@ -263,7 +263,7 @@ fn without_lists(snapshot: Snapshot) -> Snapshot {
 
 fn read_thresholds(arguments: &Arguments) -> Result<Thresholds, Error> {
     let Some(file) = &arguments.thresholds else { return Ok(Thresholds::default()) };
-    let text = fs::read_to_string(file).map_err(|why| Error::Read { file: file.clone(), why })?;
+    let text = files::text(file).map_err(|why| Error::Read { file: file.clone(), why })?;
     Thresholds::parse(&text).map_err(|why| Error::Parse { file: file.clone(), why })
 }
 

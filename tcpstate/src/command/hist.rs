@@ -197,7 +197,7 @@ async fn hist(arguments: &Arguments) -> Result<()> {
         return Err(event_filter::Error::Matrix(flag).into());
     }
     // Signals are caught before hooks are attached, so that a signal always ends the run cleanly.
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::of_run()?;
     let histograms = HistogramOptions {
         by: arguments.by,
         max_groups: arguments.max_groups,

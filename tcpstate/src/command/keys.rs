@@ -43,6 +43,8 @@ const HELP: &str = "q: quit   ?: hide this line   Ctrl-Z: suspend   tcpstate tra
 pub(super) enum Key {
     Quit,
     Help,
+    /// No key: the process continues after it was stopped.
+    Resumed,
 }
 
 impl Key {
@@ -123,6 +125,8 @@ impl Keys {
 
 impl Keyboard {
     async fn next(&mut self) -> Key {
+        // A shell does not always send SIGCONT when it moves a process to the foreground.
+        self.terminal.get_mut().change();
         loop {
             tokio::select! {
                 biased;
@@ -132,7 +136,10 @@ impl Keyboard {
                     let _ = signal::kill(Pid::this(), signal::Signal::SIGSTOP);
                     self.terminal.get_mut().change();
                 }
-                _ = self.resume.recv() => self.terminal.get_mut().change(),
+                _ = self.resume.recv() => {
+                    self.terminal.get_mut().change();
+                    return Key::Resumed;
+                }
                 _ = self.quit.recv() => {
                     self.terminal.get_mut().restore();
                     end_by(signal::Signal::SIGQUIT);
@@ -147,11 +154,27 @@ impl Keyboard {
     }
 }
 
+/// Returns a function that restores the modes that the terminal has now, if there is a screen.
+pub(super) fn restorer(has_screen: bool) -> impl FnOnce() + Send + 'static {
+    let terminal = || OpenOptions::new().read(true).custom_flags(libc::O_NOCTTY).open("/dev/tty");
+    let modes = has_screen.then(terminal).and_then(Result::ok).and_then(Modes::of);
+    move || {
+        if let Some(mut modes) = modes {
+            modes.is_changed = true;
+            modes.restore();
+        }
+    }
+}
+
 /// Reads the typed bytes. If the terminal is closed, this function never returns.
 async fn read(terminal: &AsyncFd<Modes>) -> Vec<u8> {
     let mut bytes = [0; 64];
     loop {
         let Ok(mut ready) = terminal.readable().await else { return pending().await };
+        // A lost terminal is always ready, so a further wait would return at once again and again.
+        if terminal.get_ref().is_lost() {
+            return pending().await;
+        }
         if !terminal.get_ref().is_foreground() {
             ready.clear_ready();
             continue;
@@ -184,6 +207,10 @@ impl Modes {
     fn of(terminal: File) -> Option<Self> {
         let before = tcgetattr(&terminal).ok()?;
         Some(Self { terminal, before, is_changed: false })
+    }
+
+    fn is_lost(&self) -> bool {
+        tcgetpgrp(&self.terminal).is_err()
     }
 
     fn is_foreground(&self) -> bool {

@@ -13,6 +13,7 @@ mod events;
 mod explain;
 mod family;
 mod filter;
+mod foreground;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod help;

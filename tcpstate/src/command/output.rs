@@ -4,7 +4,7 @@
 use std::{
     fs::File,
     io::{self, Write},
-    os::fd::AsFd as _,
+    os::{fd::AsFd as _, unix::fs::FileTypeExt as _},
     thread,
     time::Duration,
 };
@@ -123,10 +123,22 @@ impl Output {
             writer_state.write_all(&mut queue, &mut io::sink())?;
         }
         match written {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) if is_reader_gone(&error) => Ok(()),
             outcome => outcome,
         }
     }
+}
+
+/// Returns whether nothing reads stdout any more: the reader has closed the pipe, or the terminal
+/// is lost.
+fn is_reader_gone(error: &io::Error) -> bool {
+    let is_device = || {
+        let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+        let metadata = stdout.and_then(|stdout| stdout.metadata());
+        metadata.is_ok_and(|metadata| metadata.file_type().is_char_device())
+    };
+    error.kind() == io::ErrorKind::BrokenPipe
+        || error.raw_os_error() == Some(libc::EIO) && is_device()
 }
 
 impl Writer {

@@ -78,6 +78,7 @@ impl Pace {
                         keys.toggle_help();
                         output.redraw();
                     }
+                    Key::Resumed => output.redraw(),
                 },
                 _ = resized.recv() => output.redraw(),
                 _ = intervals.tick(), if self.interval.is_some() => {

@@ -1,6 +1,6 @@
 //! `--record`: writes the shown reports and events to a file, too.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, value_parser};
@@ -32,6 +32,20 @@ pub(super) struct Flags {
     /// Number of newest files to keep
     #[arg(long, alias = "record-files", value_name = "N", requires = "max_record_size", value_parser = value_parser!(u32).range(1..), help_heading = RECORDING)]
     max_record_files: Option<u32>,
+
+    /// Mode of the files, such as 640 [default: 600]
+    ///
+    /// Mode of the files in octal, whatever the umask is. Recordings contain addresses and names of
+    /// programs, so by default other users cannot read them.
+    #[arg(long, value_name = "MODE", requires = "record", default_value = "600", hide_default_value = true, value_parser = parse_mode, help_heading = RECORDING)]
+    record_mode: u32,
+}
+
+/// Parses the mode of a file that at least its owner can read and write.
+fn parse_mode(text: &str) -> Result<u32, &'static str> {
+    const EXPECTED: &str = "expected an octal mode from 600 to 666, such as 640";
+    let mode = u32::from_str_radix(text, 8).map_err(|_| EXPECTED)?;
+    if (0o600..=0o666).contains(&mode) && mode & 0o111 == 0 { Ok(mode) } else { Err(EXPECTED) }
 }
 
 impl Flags {
@@ -44,7 +58,11 @@ impl Flags {
     /// namespace, because the sysctls of this namespace are recorded.
     pub(super) fn begin(&self, has_events: bool) -> Result<Option<Arc<Recorder>>> {
         let Some(file) = &self.record else { return Ok(None) };
-        let limits = Limits { file_bytes: self.max_record_size, files: self.max_record_files };
+        let limits = Limits {
+            file_bytes: self.max_record_size,
+            files: self.max_record_files,
+            mode: self.record_mode,
+        };
         let part = Part {
             has_events,
             sysctls: sysctl::known(),
@@ -72,16 +90,26 @@ pub(super) async fn finish(
     recorder: Option<Arc<Recorder>>,
     signals: &mut Signals,
 ) -> Result<()> {
-    // At this point, only a slow reader of stdout can delay the end of the process. A second signal
-    // therefore ends the process at once.
+    // At this point, only a slow reader of stdout can delay the end of the process.
     tokio::select! {
         written = output.finish(last) => written.context("cannot write to stdout")?,
-        () = signals.next() => {
+        () = give_up(signals) => {
             let closed = recorder.map(|recorder| recorder.close());
             std::process::exit(if closed.is_some_and(|closed| closed.is_err()) { 2 } else { 0 });
         }
     }
     Ok(recorder.map_or(Ok(()), |recorder| recorder.close())?)
+}
+
+/// Returns when the process must not wait for the reader of stdout any longer: at a second signal,
+/// and some seconds after SIGTERM or SIGHUP.
+async fn give_up(signals: &mut Signals) {
+    const GRACE: Duration = Duration::from_secs(5);
+    let has_terminated = signals.has_terminated();
+    tokio::select! {
+        () = signals.next() => {}
+        () = tokio::time::sleep(GRACE), if has_terminated => {}
+    }
 }
 
 struct Recorded {
@@ -116,6 +144,10 @@ fn warn(recorder: &Recorder) {
             eprintln!("tcpstate: {error}; new data is kept in memory, up to 4 MiB");
             eprintln!("help: {}", error.help());
         }
+        Some(News::Stopped(error)) => {
+            eprintln!("tcpstate: {error}; the run goes on without recording");
+            eprintln!("help: {}", error.help());
+        }
         Some(News::Resumed) => {
             eprintln!("tcpstate: the recording is written again, and it is complete");
         }
@@ -123,6 +155,21 @@ fn warn(recorder: &Recorder) {
             eprintln!(
                 "tcpstate: the recording has ended, because it could not be written for too long"
             );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mode_is_octal_and_lets_the_owner_read_and_write() {
+        for (text, mode) in [("600", 0o600), ("0640", 0o640), ("644", 0o644), ("666", 0o666)] {
+            assert_eq!(parse_mode(text), Ok(mode), "{text}");
+        }
+        for text in ["", "rw", "400", "0", "700", "755", "611", "4600", "-600", "9"] {
+            assert!(parse_mode(text).is_err(), "{text}");
         }
     }
 }

@@ -36,8 +36,8 @@ pub(super) fn assert_complete<A: clap::Args>(own: &[&'static str], of_views: &[&
     use std::collections::BTreeSet;
 
     let of_recordings = ["replay", "speed", "from", "until", "max_replay_memory"];
-    // These two flags require `--record`, and a replay refuses `--record`.
-    let implied = ["max_record_size", "max_record_files"];
+    // These flags require `--record`, and a replay refuses `--record`.
+    let implied = ["max_record_size", "max_record_files", "record_mode"];
     let known: BTreeSet<&str> =
         with(own).chain(of_views.iter().copied()).chain(of_recordings).chain(implied).collect();
     let command = A::augment_args(clap::Command::new("any"));

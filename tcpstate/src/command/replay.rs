@@ -21,11 +21,11 @@ use tokio::{
 };
 
 use super::{
-    FAILED,
+    FAILED, foreground,
     help::{ADVANCED, INPUT},
-    keys::{Key, Keys},
+    keys::{self, Key, Keys},
     privileges, runtime,
-    signals::{Signals, listen},
+    signals::{Signals, end_if_blocked, listen},
     span::Span,
     values,
 };
@@ -190,12 +190,13 @@ fn show(
     begin: Vec<u8>,
 ) -> Result<ExitCode> {
     runtime()?.block_on(async {
+        end_if_blocked(keys::restorer(settings.is_painted));
         let keys = Keys::start(settings.is_painted)?;
         let player = Player {
             out: Chunks::new(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
-            view: keys.with_help(view),
+            view: foreground::only(keys.with_help(view), settings.is_painted),
             keys,
-            signals: Signals::new()?,
+            signals: Signals::of_run()?,
             resized: listen(SignalKind::window_change())?,
             pace: Pace { speed: flags.speed.unwrap_or(settings.usual), began: None },
             cut: Cut { span: flags.span, start: None, attached: None },
@@ -215,6 +216,9 @@ pub(super) fn report_end(
             "tcpstate: skipped {} records of kinds that this version does not know",
             recording.unknown()
         );
+    }
+    if let Some(skipped) = recording.skipped() {
+        eprintln!("tcpstate: skipped {}: {}", skipped.file.display(), skipped.cause);
     }
     if let Some(error) = failure {
         eprintln!("tcpstate: {error}\nhelp: {}", error.help());
@@ -276,10 +280,11 @@ impl Player {
                 biased;
                 () = self.signals.next() => return Ok(Next::Stop),
                 key = self.keys.next() => {
-                    if key == Key::Quit {
-                        return Ok(Next::Stop);
+                    match key {
+                        Key::Quit => return Ok(Next::Stop),
+                        Key::Help => self.keys.toggle_help(),
+                        Key::Resumed => {}
                     }
-                    self.keys.toggle_help();
                     if let Next::Stop = self.redraw()? {
                         return Ok(Next::Stop);
                     }

@@ -1,7 +1,18 @@
-//! Ctrl-C and SIGTERM, which end a run cleanly.
+//! Ctrl-C, SIGTERM and SIGHUP, which end a run cleanly.
+
+use std::{io, mem::MaybeUninit, process, ptr, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use nix::{errno::Errno, sys::termios::tcgetattr, unistd::dup2_stderr};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::sleep,
+};
+
+use super::runtime;
+
+/// How long a replay may wait for a reader or a writer of a pipe after a signal.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Starts to listen for a signal.
 pub(super) fn listen(kind: SignalKind) -> Result<Signal> {
@@ -12,22 +23,96 @@ pub(super) fn listen(kind: SignalKind) -> Result<Signal> {
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// SIGHUP, which the kernel sends when the terminal is lost. `None` if SIGHUP has another
+    /// meaning or is ignored.
+    hang_up: Option<Signal>,
+    has_terminated: bool,
 }
 
 impl Signals {
-    /// Starts to listen for the signals.
+    /// Starts to listen for Ctrl-C and SIGTERM.
     pub(super) fn new() -> Result<Self> {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
+            hang_up: None,
+            has_terminated: false,
         })
+    }
+
+    /// Starts to listen for Ctrl-C and SIGTERM, and for SIGHUP unless SIGHUP is ignored, as under
+    /// nohup(1).
+    pub(super) fn of_run() -> Result<Self> {
+        let hang_up = (!is_hang_up_ignored()).then(|| listen(SignalKind::hangup())).transpose()?;
+        Ok(Self { hang_up, ..Self::new()? })
     }
 
     /// Returns when one of the signals arrives.
     pub(super) async fn next(&mut self) {
+        let Self { interrupt, terminate, hang_up, has_terminated } = self;
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => *has_terminated = true,
+            () = next_of(hang_up) => {
+                *has_terminated = true;
+                silence_lost_stderr();
+            }
         }
     }
+
+    /// Returns whether SIGTERM or SIGHUP has arrived. After these signals, the process must not
+    /// wait for a slow reader of stdout.
+    pub(super) fn has_terminated(&self) -> bool {
+        self.has_terminated
+    }
+}
+
+async fn next_of(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn is_hang_up_ignored() -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null pointer as the new action changes nothing. The kernel writes the old action to
+    // `action`, which is large enough and outlives the call.
+    let result = unsafe { libc::sigaction(libc::SIGHUP, ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: all zeros are a valid `sigaction`, and the kernel has written another valid one.
+    let action = unsafe { action.assume_init() };
+    result == 0 && action.sa_sigaction == libc::SIG_IGN
+}
+
+/// Discards further lines on stderr if stderr was a terminal that is lost. Otherwise the next line
+/// would make `eprintln!` panic.
+fn silence_lost_stderr() {
+    if tcgetattr(io::stderr()) == Err(Errno::EIO)
+        && let Ok(null) = std::fs::OpenOptions::new().write(true).open("/dev/null")
+    {
+        // If the descriptor cannot be replaced, the lines are still lost.
+        let _ = dup2_stderr(null);
+    }
+}
+
+/// Ends the process after one of the signals, even if a read or a write on a pipe blocks the run.
+/// `restore` restores the modes of the terminal before the end.
+pub(super) fn end_if_blocked(restore: impl FnOnce() + Send + 'static) {
+    let wait = || {
+        runtime()?.block_on(async {
+            Signals::of_run()?.next().await;
+            sleep(GRACE).await;
+            anyhow::Ok(())
+        })
+    };
+    let guard = move || {
+        if wait().is_ok() {
+            restore();
+            process::exit(0);
+        }
+    };
+    // Without this thread, the signals still end a run that is not blocked.
+    let _ = thread::Builder::new().spawn(guard);
 }

@@ -12,7 +12,7 @@ use anyhow::Result;
 use clap::{Args, value_parser};
 
 use super::{
-    bpf_log, duration, event_filter, events,
+    bpf_log, duration, event_filter, events, foreground,
     help::{ADVANCED, OUTPUT},
     keys::Keys,
     output::Output,
@@ -230,7 +230,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     arguments.look_for_conflicts()?;
     // Signals are caught before hooks are attached, so that a signal always ends the run cleanly.
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::of_run()?;
     let options = Options {
         netns: arguments.scope.netns.clone(),
         family: arguments.filter.family().0,
@@ -257,7 +257,7 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     privileges::keep_for_run(tracer.probe(), arguments.record.is_wanted())?;
     let recorder = arguments.record.begin(events.is_some())?;
     let mut keys = Keys::start(has_screen(arguments))?;
-    let view = keys.with_help(view(arguments));
+    let view = foreground::only(keys.with_help(view(arguments)), has_screen(arguments));
     let output = Output::start(record::recorded(view, recorder.clone()), events)?;
     output.offer(|| anyhow::Ok(Report::Start(tracer.start_report())))?;
     let (interval, has_snapshots) = arguments.snapshots();

@@ -16,6 +16,36 @@ pub enum Error {
         /// The error of the system.
         error: io::Error,
     },
+    /// The recording would continue in a file that exists already.
+    #[error("cannot create the recording {}: {} exists already", .file.display(), .left_over.display())]
+    LeftOver {
+        /// The name of the recording.
+        file: PathBuf,
+        /// The name of the file that exists already.
+        left_over: PathBuf,
+    },
+    /// The recording cannot continue in the next file.
+    #[error("cannot continue the recording in {}: {error}", .file.display())]
+    Continue {
+        /// The name of the next file.
+        file: PathBuf,
+        /// The error of the system.
+        error: io::Error,
+    },
+    /// Another program changed the file during the recording.
+    #[error("cannot continue the recording {}: another program {change} it", .file.display())]
+    Changed {
+        /// The name of the file.
+        file: PathBuf,
+        /// What the other program did: `deleted` or `truncated`.
+        change: &'static str,
+    },
+    /// The recording ended before the end of the run.
+    #[error("cannot complete the recording {}: it ended before the run", .file.display())]
+    Ended {
+        /// The name of the file.
+        file: PathBuf,
+    },
     /// Writing to the file fails.
     #[error("cannot write the recording {}: {error}", .file.display())]
     Write {
@@ -113,6 +143,16 @@ impl fmt::Display for Size {
     }
 }
 
+impl Error {
+    /// Converts the error of a new recording to the error of a recording that continues.
+    pub(super) fn of_continuation(self) -> Self {
+        match self {
+            Self::Create { file, error } => Self::Continue { file, error },
+            error => error,
+        }
+    }
+}
+
 impl Help for Error {
     fn help(&self) -> Cow<'static, str> {
         let help = match self {
@@ -123,6 +163,14 @@ impl Help for Error {
                 "raise the limit of processes (ulimit -u, or pids.max of the cgroup)"
             }
             Self::Create { .. } => "choose an existing folder that this user may write to",
+            Self::LeftOver { .. } => {
+                "choose another name, or remove the files of the older recording"
+            }
+            Self::Continue { .. } => {
+                "free space or remove the file, and record again; this recording is complete up to now"
+            }
+            Self::Changed { .. } => "keep other programs away from the recording, and record again",
+            Self::Ended { .. } => "remove the cause that was reported before, and record again",
             Self::Write { error, .. } if error.kind() == io::ErrorKind::StorageFull => {
                 "free space on the disk of the recording, or keep less data with --max-record-size and --max-record-files"
             }

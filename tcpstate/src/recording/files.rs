@@ -3,10 +3,13 @@
 use std::{
     ffi::OsString,
     fs::File,
+    io,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
 
 use super::{Error, Part, Reader, Timed};
+use crate::files;
 
 /// Reads the records of a recording, from a given file to the last file.
 pub struct Recording {
@@ -19,6 +22,7 @@ pub struct Recording {
     /// The number of unknown records in the previous files.
     unknown: u64,
     max_memory: u64,
+    skipped: Option<Skipped>,
 }
 
 impl Recording {
@@ -26,9 +30,18 @@ impl Recording {
     /// files and continues with later files. The reader uses at most `max_memory` bytes for a
     /// record.
     pub fn open(file: &Path, max_memory: u64) -> Result<Self, Error> {
-        let reader = open(file, max_memory)?;
+        let opened = files::open_or_pipe(file);
+        let reader = read(file, opened, max_memory)?;
         let base = base_of(file, reader.part().number);
-        Ok(Self { reader, file: file.to_owned(), base, has_ended: false, unknown: 0, max_memory })
+        Ok(Self {
+            reader,
+            file: file.to_owned(),
+            base,
+            has_ended: false,
+            unknown: 0,
+            max_memory,
+            skipped: None,
+        })
     }
 
     /// Returns the description of the current file.
@@ -55,6 +68,12 @@ impl Recording {
         self.unknown + self.reader.unknown()
     }
 
+    /// Returns the file that was skipped, if there is such a file.
+    #[must_use]
+    pub fn skipped(&self) -> Option<&Skipped> {
+        self.skipped.as_ref()
+    }
+
     /// Returns the next record, or `None` at the end of the last file. After an error no more
     /// records can be read.
     pub fn next_record(&mut self) -> Result<Option<Timed>, Error> {
@@ -77,11 +96,18 @@ impl Recording {
         let Some(file) = self.base.as_ref().map(|base| name_of(base, number + 1)) else {
             return Ok(false);
         };
-        if !file.exists() {
-            return Ok(false);
-        }
-        let mut reader = open(&file, self.max_memory)?;
+        let opened = match files::open(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.skipped = Some(Skipped { file, cause: error.to_string() });
+                return Ok(false);
+            }
+            opened => opened,
+        };
+        let mut reader = read(&file, opened, self.max_memory)?;
         if (reader.part().id, reader.part().number) != (id, number + 1) {
+            let cause = "it belongs to another recording".to_owned();
+            self.skipped = Some(Skipped { file, cause });
             return Ok(false);
         }
         // Skip the start report of a later file, because the reader has already returned the start
@@ -93,8 +119,17 @@ impl Recording {
     }
 }
 
-fn open(file: &Path, max_memory: u64) -> Result<Reader<File>, Error> {
-    let opened = File::open(file).map_err(|error| Error::Open { file: file.to_owned(), error })?;
+/// A file that has the name of the next file, but is not a part of the recording.
+#[derive(Debug)]
+pub struct Skipped {
+    /// The name of the file.
+    pub file: PathBuf,
+    /// The reason why the file is not a part of the recording.
+    pub cause: String,
+}
+
+fn read(file: &Path, opened: io::Result<File>, max_memory: u64) -> Result<Reader<File>, Error> {
+    let opened = opened.map_err(|error| Error::Open { file: file.to_owned(), error })?;
     let reader = Reader::open_with(opened, max_memory);
     reader.map_err(|why| Error::Read { file: file.to_owned(), why })
 }
@@ -106,6 +141,24 @@ pub(super) fn name_of(base: &Path, number: u32) -> PathBuf {
         name.push(format!(".{number}"));
     }
     name.into()
+}
+
+/// Returns a file whose name a later file of a recording would have, if such a file exists. `base`
+/// is the name of the recording's first file.
+pub(super) fn left_over(base: &Path) -> Option<PathBuf> {
+    let folder = base.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let entries = folder.unwrap_or(Path::new(".")).read_dir().ok()?;
+    let mut numbers: Vec<u32> = entries
+        .filter_map(|entry| {
+            let name = entry.ok()?.file_name();
+            let rest = name.as_bytes().strip_prefix(base.file_name()?.as_bytes())?;
+            let number: u32 = std::str::from_utf8(rest.strip_prefix(b".")?).ok()?.parse().ok()?;
+            (name_of(base, number).file_name() == Some(name.as_os_str())).then_some(number)
+        })
+        .filter(|&number| number > 0)
+        .collect();
+    numbers.sort_unstable();
+    numbers.first().map(|&number| name_of(base, number))
 }
 
 /// Derives the name of the first file from the name of a later file.

@@ -31,7 +31,7 @@ mod writer;
 pub use self::{
     budget::MAX_MEMORY,
     error::{Error, Unreadable},
-    files::Recording,
+    files::{Recording, Skipped},
     reader::{Reader, Timed},
     recorder::{Limits, News, Recorder},
     wire::Part,

@@ -3,15 +3,19 @@
 
 use std::{
     collections::VecDeque,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, Seek as _, SeekFrom},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use super::{Error, Part, Writer, files::name_of};
+use super::{
+    Error, Part, Writer,
+    files::{left_over, name_of},
+};
 use crate::report::{Event, Report, Start};
 
 /// The maximum time between the addition of a record and the write of the record. The documentation
@@ -22,14 +26,23 @@ const DELAY: Duration = Duration::from_millis(500);
 /// The maximum number of bytes that wait while the file cannot be written.
 const MAX_WAITING: usize = 4 << 20;
 
-/// The limits of the size and the number of a recording's files.
-#[derive(Clone, Copy, Debug, Default)]
+/// The limits of the size and the number of a recording's files, and the mode of the files.
+#[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The size in bytes after which a new file begins.
     pub file_bytes: Option<u64>,
     /// The maximum number of files. If a recording has more files than the maximum, the oldest file
     /// is removed.
     pub files: Option<u32>,
+    /// The mode of the files. Recordings contain addresses and names of programs, so other users
+    /// cannot read them by default.
+    pub mode: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { file_bytes: None, files: None, mode: 0o600 }
+    }
 }
 
 /// Writes a recording. Records are written in order, and no record is omitted. If a record would
@@ -61,6 +74,8 @@ pub enum News {
     Resumed,
     /// The recording has ended, because too many bytes were waiting for the next write.
     Ended,
+    /// The recording has ended because of this error.
+    Stopped(Error),
 }
 
 impl Recorder {
@@ -68,8 +83,11 @@ impl Recorder {
     /// because the number of the first file is 0.
     pub fn create(file: &Path, limits: Limits, part: Part) -> Result<Self, Error> {
         let part = Part { number: 0, ..part };
+        if let Some(left_over) = left_over(file).filter(|_| limits.file_bytes.is_some()) {
+            return Err(Error::LeftOver { file: file.to_owned(), left_over });
+        }
         let files = Files {
-            writer: begin(file, &part, None)?,
+            writer: begin(file, limits.mode, &part, None)?,
             base: file.to_owned(),
             kept: VecDeque::from([file.to_owned()]),
             limits,
@@ -206,6 +224,11 @@ impl Files {
                     self.news = Some(News::Resumed);
                 }
             }
+            Err(error @ (Error::Continue { .. } | Error::Changed { .. })) => {
+                self.due = None;
+                self.health = Health::Ended;
+                self.news = Some(News::Stopped(error));
+            }
             Err(error) => {
                 self.due = Some(Instant::now() + DELAY);
                 if !is_failing {
@@ -217,6 +240,7 @@ impl Files {
     }
 
     fn try_flush(&mut self) -> Result<(), Error> {
+        self.check_unchanged()?;
         if let Err(error) = self.writer.flush() {
             // Remove the incomplete frame, because a reader stops at the first incomplete frame.
             let length = self.writer.length();
@@ -230,12 +254,27 @@ impl Files {
         Ok(())
     }
 
+    /// Returns an error if another program deleted or truncated the file.
+    fn check_unchanged(&mut self) -> Result<(), Error> {
+        let length = self.writer.length();
+        let metadata = self.writer.file_mut().metadata().map_err(|error| self.error(error))?;
+        let change = match (metadata.nlink(), metadata.len()) {
+            // A name such as /dev/stdout can stand for a pipe, which has no length.
+            _ if !metadata.is_file() => return Ok(()),
+            (0, _) => "deleted",
+            (_, found) if found < length => "truncated",
+            _ => return Ok(()),
+        };
+        Err(Error::Changed { file: name_of(&self.base, self.part.number), change })
+    }
+
     /// Continues the recording in a new file.
     fn begin_next(&mut self) -> Result<(), Error> {
         let part = Part { number: self.part.number + 1, ..self.part.clone() };
         let file = name_of(&self.base, part.number);
         let start = self.start.clone().map(|start| (self.began.elapsed(), Report::Start(start)));
-        self.writer = begin(&file, &part, start.as_ref())?;
+        let begun = begin(&file, self.limits.mode, &part, start.as_ref());
+        self.writer = begun.map_err(Error::of_continuation)?;
         self.part = part;
         self.kept.push_back(file);
         let max_files = self.limits.files.map_or(usize::MAX, |files| files as usize);
@@ -247,10 +286,12 @@ impl Files {
 
     fn close(&mut self) -> Result<(), Error> {
         self.limits.file_bytes = None;
-        self.try_flush()?;
         if self.health == Health::Ended {
-            return Err(self.error(io::Error::other("it could not be written for too long")));
+            // The records before the end of the recording may still wait.
+            let _ = self.try_flush();
+            return Err(Error::Ended { file: name_of(&self.base, self.part.number) });
         }
+        self.try_flush()?;
         self.writer.file_mut().sync_data().map_err(|error| self.error(error))
     }
 
@@ -263,12 +304,16 @@ impl Files {
 /// If a write fails, the function removes the file.
 fn begin(
     file: &Path,
+    mode: u32,
     part: &Part,
     start: Option<&(Duration, Report)>,
 ) -> Result<Writer<File>, Error> {
     let named = |error| Error::Create { file: file.to_owned(), error };
-    let opened = OpenOptions::new().write(true).create_new(true).open(file).map_err(named)?;
+    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    let opened = opened.map_err(named)?;
     let write = || {
+        // The mode is set explicitly, because the umask limits the mode of a new file.
+        opened.set_permissions(Permissions::from_mode(mode))?;
         let mut writer = Writer::begin(opened, part)?;
         if let Some((at, start)) = start {
             writer.add_report(*at, start);

@@ -491,7 +491,7 @@ fn written_files_never_expand_too_much_for_a_reader() {
 fn recordings_continue_in_further_files_and_are_read_as_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("run.tcps");
-    let limits = Limits { file_bytes: Some(1 << 10), files: Some(3) };
+    let limits = Limits { file_bytes: Some(1 << 10), files: Some(3), ..Limits::default() };
     let recorder = Recorder::create(&path, limits, Part::new("test")).expect("it can be written");
     let error = Recorder::create(&path, limits, Part::new("test")).err().expect("it is there");
     assert!(matches!(&error, Error::Create { .. }) && error.help().contains("never overwritten"));

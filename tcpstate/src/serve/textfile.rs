@@ -6,9 +6,9 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -75,6 +75,8 @@ impl Textfile {
         }
         let mut draft: File =
             OpenOptions::new().write(true).create_new(true).mode(0o644).open(&self.draft)?;
+        // The collector runs as another user, so the umask must not restrict the mode.
+        draft.set_permissions(Permissions::from_mode(0o644))?;
         draft.write_all(text)?;
         drop(draft);
         fs::rename(&self.draft, &self.path)

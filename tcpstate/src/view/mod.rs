@@ -34,7 +34,7 @@ pub use self::{
     hist::{HistCsv, HistJson, HistTable, Section},
     json::Json,
     recording::show_part,
-    repaint::{Size, repaint},
+    repaint::{Size, repaint, without_painting},
     screen::{Screen, TerminalCaps},
     table::Table,
 };

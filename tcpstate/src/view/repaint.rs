@@ -57,9 +57,25 @@ pub fn repaint(text: &[u8], size: Size, out: &mut dyn Write) -> io::Result<()> {
     paint(text.lines().map(|line| Line::of(Tone::Plain, line)), size, false, out)
 }
 
+/// Returns the text after a frame, without the sequences that replace the frame.
+#[must_use]
+pub fn without_painting(text: &[u8]) -> &[u8] {
+    let sequences = [BEGIN_FRAME, HOME, ERASE_BELOW, END_FRAME];
+    sequences
+        .iter()
+        .fold(text, |text, sequence| text.strip_prefix(sequence.as_bytes()).unwrap_or(text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_after_a_frame_does_not_move_the_cursor() {
+        for text in ["\x1b[H\x1b[Jend\n", "\x1b[?2026h\x1b[H\x1b[J\x1b[?2026lend\n", "end\n"] {
+            assert_eq!(without_painting(text.as_bytes()), b"end\n");
+        }
+    }
 
     #[test]
     fn lines_are_overwritten_and_the_rest_is_erased() {

@@ -19,9 +19,15 @@ use std::{
 };
 
 use flate2::{Compression, write::DeflateEncoder};
-use nix::{sys::signal::Signal, unistd::Uid};
+use nix::{
+    sys::{signal::Signal, stat::Mode},
+    unistd::{Uid, mkfifo},
+};
 use serde_json::Value;
-use tcpstate::recording::{Record, VERSION};
+use tcpstate::{
+    recording::{Record, VERSION},
+    report::Report,
+};
 use tcpstate_tests::{
     command::{Finished, as_nobody, piped, run, signal, with_mounts},
     netns::Namespace,
@@ -420,18 +426,11 @@ fn recording_that_is_damaged_is_shown_up_to_the_damage() {
     );
 }
 
-/// A file in which frames with this content follow the first two records of another recording.
+/// A recording in which frames with this content follow the start report.
 fn with_frames(contents: &[&[u8]]) -> Vec<u8> {
     let recording = in_tree().into_iter().next().expect("there are recordings");
-    let whole = fs::read(recording).expect("it can be read");
-    let heading = whole.iter().position(|&byte| byte == b'\n').expect("a heading") + 1;
-    // The first frame has the description, the second frame has the start report.
-    let mut end = heading;
-    for _ in 0..2 {
-        let length = whole[end..].first_chunk().map(|&length| u32::from_le_bytes(length));
-        end += 8 + length.expect("a whole frame") as usize;
-    }
-    let mut file = whole[..end].to_vec();
+    let records = read(&fs::read(recording).expect("it can be read"));
+    let mut file = written(&records[..1]);
     for content in contents {
         let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
         let data = encoder.write_all(content).and_then(|()| encoder.finish());
@@ -472,6 +471,182 @@ fn recording_that_expands_is_refused_in_little_memory() {
                 "{finished:?}"
             );
         }
+    }
+}
+
+/// Returns a recording without an end report, as a killed process leaves it.
+fn without_end() -> Vec<u8> {
+    let recording = in_tree().into_iter().next().expect("there are recordings");
+    let mut records = read(&fs::read(recording).expect("it can be read"));
+    let end = records.pop().expect("the last record is the end report");
+    assert!(matches!(end, Record::Report(report) if matches!(*report, Report::End(_))));
+    written(&records)
+}
+
+#[test]
+fn recording_skips_further_files_of_others() {
+    let folder = Folder::new();
+    let (file, next) = (folder.path("run.tcps"), folder.path("run.tcps.1"));
+    fs::write(&file, without_end()).expect("the test owns the folder");
+    let replay = || {
+        let replayed = run(&mut tcpstate(&["replay", &file, "-o", "json"]));
+        assert_eq!(replayed.status, Some(0), "{replayed:?}");
+        assert!(replayed.stdout.contains("\"type\":\"snapshot\""), "{replayed:?}");
+        replayed.stderr
+    };
+    assert!(!replay().contains("skipped"));
+    mkfifo(next.as_str(), Mode::S_IRWXU).expect("the test owns the folder");
+    assert!(replay().contains(&format!("skipped {next}: it is a pipe, not a file")));
+    fs::remove_file(&next).expect("the test owns the folder");
+    fs::copy(in_tree().last().expect("there are recordings"), &next).expect("the disk has space");
+    assert!(replay().contains(&format!("skipped {next}: it belongs to another recording")));
+}
+
+#[test]
+fn recording_in_a_pipe_ends_on_sigterm() {
+    let folder = Folder::new();
+    let pipe = folder.path("pipe");
+    mkfifo(pipe.as_str(), Mode::S_IRWXU).expect("the test owns the folder");
+    // This descriptor is a reader and a writer, so the pipe has no end.
+    let mut both = fs::OpenOptions::new().read(true).write(true).open(&pipe).expect("a pipe");
+    both.write_all(&without_end()).expect("the pipe has space");
+    let mut child = tcpstate(&["replay", &pipe, "-o", "json"]).spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    assert!(lines.next().is_some_and(|line| line.is_ok()), "the first frames are shown");
+    assert!(lines.next().is_some_and(|line| line.is_ok()), "the first frames are shown");
+    signal(&child, Signal::SIGTERM);
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    drop(both);
+    // A complete recording in a pipe is replayed like a file.
+    let recording = in_tree().into_iter().next().expect("there are recordings");
+    let script = format!("cat '{}' | {TCPSTATE} replay /dev/stdin -o json", text(&recording));
+    let piped = run(&mut self::piped("sh", &["-c", &script]));
+    assert_eq!(piped.stdout, shown(&["replay", text(&recording), "-o", "json"]));
+}
+
+#[test]
+fn recording_is_readable_only_for_its_owner_unless_told_otherwise() {
+    let _namespace = Namespace::enter();
+    let folder = Folder::new();
+    for (umask, flags, expected) in [
+        ("022", &[][..], 0o600),
+        ("000", &[], 0o600),
+        ("077", &["--record-mode", "644"], 0o644),
+        ("022", &["--record-mode", "660"], 0o660),
+    ] {
+        let file = folder.path(&format!("{umask}-{expected:o}"));
+        let script = format!("umask {umask}; exec \"$@\"");
+        let trace =
+            ["-c", &script, "sh", TCPSTATE, "trace", "-n", "1", "-i", "50ms", "--record", &file];
+        let finished = run(&mut piped("sh", &[&trace[..], flags].concat()));
+        assert_eq!(finished.status, Some(0), "{finished:?}");
+        let mode = fs::metadata(&file).expect("it is there").permissions().mode() & 0o7777;
+        assert_eq!(mode, expected, "{umask} {flags:?}");
+    }
+}
+
+#[test]
+fn recording_beside_files_of_an_older_recording_is_refused() {
+    let _namespace = Namespace::enter();
+    let folder = Folder::new();
+    let (file, older) = (folder.path("run.tcps"), folder.path("run.tcps.3"));
+    fs::write(&older, "").expect("the test owns the folder");
+    fs::write(folder.path("run.tcps.03"), "").expect("the test owns the folder");
+    let trace = ["trace", "-n", "1", "-i", "50ms", "--record", &file];
+    let refused = run(&mut tcpstate(&[&trace[..], &["--max-record-size", "1M"]].concat()));
+    assert_eq!((refused.status, refused.stdout.as_str()), (Some(2), ""));
+    let expected = format!("cannot create the recording {file}: {older} exists already\nhelp: ");
+    assert!(refused.stderr.contains(&expected), "{}", refused.stderr);
+    // Without further files, the recording does not need the names.
+    assert_eq!(run(&mut tcpstate(&trace)).status, Some(0));
+}
+
+/// Starts a run that is recorded and waits for its start line. Returns the lines of stdout too.
+fn recorded(file: &str, flags: &[&str]) -> (Child, impl Iterator<Item = String> + use<>) {
+    let trace = ["trace", "--events", "-i", "50ms", "-o", "json", "--record", file];
+    let mut child = tcpstate(&[&trace[..], flags].concat()).spawn().expect("it starts");
+    let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut lines = stdout.lines().map_while(Result::ok);
+    assert!(lines.next().is_some_and(|line| line.contains("\"type\":\"start\"")));
+    (child, lines)
+}
+
+/// Waits until stderr has a line with this text. Returns everything that stderr said so far.
+fn await_error(child: &mut Child, text: &str) -> String {
+    let mut errors = BufReader::new(child.stderr.take().expect("it is piped"));
+    let mut said = String::new();
+    while !said.contains(text) {
+        assert!(errors.read_line(&mut said).expect("the pipe is open") > 0, "{said}");
+    }
+    child.stderr = Some(errors.into_inner());
+    said
+}
+
+/// Asserts that tracing still goes on, ends the run, and returns the rest of stderr.
+fn end_after_failure(mut child: Child, mut lines: impl Iterator<Item = String>) -> String {
+    let snapshot = |line: &String| line.contains("\"type\":\"snapshot\"");
+    assert!((0..2).all(|_| lines.any(|line| snapshot(&line))), "tracing goes on");
+    signal(&child, Signal::SIGTERM);
+    assert!(lines.last().is_some_and(|line| line.contains("\"type\":\"end\"")));
+    let mut said = String::new();
+    let mut errors = child.stderr.take().expect("it is piped");
+    errors.read_to_string(&mut said).expect("it is text");
+    assert_eq!(child.wait().expect("it ends").code(), Some(2), "{said}");
+    assert!(said.contains("it ended before the run\nhelp: "), "{said}");
+    said
+}
+
+#[test]
+fn recording_ends_if_it_cannot_continue_and_tracing_goes_on() {
+    let _namespace = Namespace::enter();
+    let folder = Folder::new();
+    let (file, next) = (folder.path("run.tcps"), folder.path("run.tcps.1"));
+    let (mut child, lines) = recorded(&file, &["--max-record-size", "64k"]);
+    fs::create_dir(&next).expect("the test owns the folder");
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let reading = std::thread::spawn(move || {
+        for line in lines {
+            let _ = sender.send(line);
+        }
+    });
+    let said = trickle(|| await_error(&mut child, "help: "));
+    let expected = format!("tcpstate: cannot continue the recording in {next}: File exists");
+    assert!(said.contains(&expected), "{said}");
+    assert!(said.contains("the run goes on without recording\nhelp: "), "{said}");
+    end_after_failure(child, receiver.into_iter());
+    reading.join().expect("the reader does not panic");
+    let replayed = run(&mut tcpstate(&["replay", &file, "-o", "json"]));
+    assert_eq!(replayed.status, Some(0), "{replayed:?}");
+    assert!(replayed.stdout.lines().count() > 100);
+}
+
+#[test]
+fn recording_that_is_deleted_or_truncated_is_reported() {
+    let _namespace = Namespace::enter();
+    let folder = Folder::new();
+    for change in ["deleted", "truncated"] {
+        let file = folder.path(change);
+        let (mut child, lines) = recorded(&file, &[]);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let reading = std::thread::spawn(move || {
+            for line in lines {
+                let _ = sender.send(line);
+            }
+        });
+        if change == "deleted" {
+            fs::remove_file(&file).expect("the test owns the folder");
+        } else {
+            let file = fs::OpenOptions::new().write(true).open(&file).expect("it is there");
+            file.set_len(30).expect("the test owns the file");
+        }
+        let said = await_error(&mut child, "help: ");
+        let expected = format!(
+            "tcpstate: cannot continue the recording {file}: another program {change} it; \
+             the run goes on without recording\nhelp: keep other programs away"
+        );
+        assert!(said.contains(&expected), "{said}");
+        end_after_failure(child, receiver.into_iter());
+        reading.join().expect("the reader does not panic");
     }
 }
 

@@ -1,5 +1,7 @@
 //! Tests `trace` on a terminal: the redrawn screen, its size and colours, and the state of the
 //! terminal after the exit.
+//!
+//! The file is long because all tests share the terminal in which a process runs.
 
 use std::{
     fs::File,
@@ -23,7 +25,7 @@ use nix::{
     },
 };
 use tcpstate_tests::{
-    command::{run, signal},
+    command::{piped, run, signal},
     netns::Namespace,
     traffic::{Family, Listener},
     wait,
@@ -318,6 +320,78 @@ fn terminal_is_not_read_from_the_background() {
     let terminal = Terminal::of(80, 24, &[], &["bash", "-c", &line]);
     wait::until("the end", || terminal.contents().contains("status-0"));
     assert!(terminal.end().0.success());
+}
+
+#[test]
+fn terminal_is_not_painted_from_the_background() {
+    let _namespace = Namespace::enter();
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let recording = folder.path().join("run.tcps");
+    let script = format!(
+        "set -m; {} trace -i 50ms --record {file} & trap 'kill %1' EXIT; \
+         until [ \"$(stat -c %s {file} 2>/dev/null)\" -gt 4000 ] 2>/dev/null; do sleep 0.05; done; \
+         echo the-shell; read line; fg; true",
+        env!("CARGO_BIN_EXE_tcpstate"),
+        file = recording.display(),
+    );
+    let mut terminal = Terminal::of(80, 24, &[], &["bash", "-c", &script]);
+    // The recording has several snapshots when the shell writes its text.
+    wait::until("the text of the shell", || terminal.contents().contains("the-shell"));
+    let contents = terminal.contents();
+    assert!(!contents.contains("ESTABLISHED"), "{contents}");
+    assert!(!terminal.seen().bytes.windows(3).any(|bytes| bytes == b"\x1b[H"), "{contents}");
+    // In the foreground, the run paints below the text of the shell.
+    terminal.master.write_all(b"\n").expect("the terminal is open");
+    wait::until("a frame", || terminal.row("ESTABLISHED").is_some());
+    assert!(terminal.scrolled_away().contains("the-shell"), "the text is scrolled away");
+    wait::until("keys without echo", || !terminal.modes().local_flags.contains(LocalFlags::ECHO));
+    terminal.master.write_all(b"q").expect("the terminal is open");
+    assert!(terminal.end().0.success());
+}
+
+#[test]
+fn terminal_that_is_lost_ends_the_run_cleanly() {
+    let _namespace = Namespace::enter();
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let program = env!("CARGO_BIN_EXE_tcpstate");
+    // The first run writes to the terminal, and the second run writes to a file.
+    for lines in [None, Some(file("lines"))] {
+        let recording = file(if lines.is_some() { "file.tcps" } else { "terminal.tcps" });
+        let mut script = format!("exec {program} trace -i 50ms --record {recording}");
+        if let Some(lines) = &lines {
+            script = format!("{script} -o json > {lines}");
+        }
+        let pair = openpty(&winsize(80, 24), None).expect("a pseudo-terminal can be opened");
+        for side in [&pair.master, &pair.slave] {
+            fcntl(side, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("it is open");
+        }
+        let side = || pair.slave.try_clone().expect("a descriptor can be duplicated");
+        let mut child = Command::new("setsid")
+            .args(["--ctty", "sh", "-c", &script])
+            .env("TERM", "xterm")
+            .stdin(side())
+            .stdout(side())
+            .stderr(side())
+            .spawn()
+            .expect("setsid starts");
+        wait::until("a recording", || {
+            std::fs::metadata(&recording).is_ok_and(|metadata| metadata.len() > 1000)
+        });
+        // The kernel sends SIGHUP when the last descriptor of the master side is closed.
+        drop(pair);
+        let status = child.wait().expect("it ends");
+        assert!(status.success(), "{status}");
+        let replay = ["trace", "-o", "json", "--replay", &recording];
+        let replayed = run(&mut piped(program, &replay));
+        assert_eq!((replayed.status, replayed.stderr.as_str()), (Some(0), ""));
+        let end = replayed.stdout.lines().last().unwrap_or_default();
+        assert!(end.contains("\"type\":\"end\""), "{end}");
+        if let Some(lines) = lines {
+            let lines = std::fs::read_to_string(lines).expect("it is text");
+            assert_eq!(lines.lines().last(), Some(end));
+        }
+    }
 }
 
 #[test]

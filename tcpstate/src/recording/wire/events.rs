@@ -21,6 +21,7 @@ use super::{
 use crate::{
     recording::budget::Budget,
     report::{Cgroup, CloseReason, Event, Family, Hook},
+    text::readable,
 };
 
 /// The maximum total size in bytes of the process names in one record. A process name has at most
@@ -270,7 +271,7 @@ impl Events {
                 uid: value(&self.uid, row),
                 duration: value(&self.duration, row).map(Duration::from_nanos),
                 cgroup: listed(&self.cgroup, row, &texts)?.map(|path| {
-                    let cgroup = || Arc::new(Cgroup::from(path.to_string_lossy().into_owned()));
+                    let cgroup = || Arc::new(Cgroup::from(readable(path).into_owned()));
                     Arc::clone(cgroups.entry(path).or_insert_with(cgroup))
                 }),
                 hook: match value(&self.hook, row) {
