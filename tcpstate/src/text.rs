@@ -27,6 +27,17 @@ pub(crate) fn escaped(text: impl AsRef<OsStr>) -> String {
     safe
 }
 
+/// Escapes text for a cell of a CSV file. A spreadsheet treats a cell that begins with one of these
+/// characters as a formula, so an apostrophe precedes the text. Tabs and line ends are escaped.
+#[must_use]
+pub(crate) fn cell(text: impl AsRef<OsStr>) -> String {
+    let mut cell = escaped(text);
+    if cell.starts_with(['=', '+', '-', '@']) {
+        cell.insert(0, '\'');
+    }
+    cell
+}
+
 /// Converts text to a string for machine-readable output. Bytes that are not valid UTF-8 become
 /// `\xff`.
 #[must_use]
@@ -94,6 +105,22 @@ mod tests {
         for character in '\0'..=char::MAX {
             let is_printed = character.escape_debug().len() == 1;
             assert_eq!(is_plain(character), is_printed || matches!(character, ' '..='~'));
+        }
+    }
+
+    #[test]
+    fn cells_are_no_formulas() {
+        for (text, shown) in [
+            ("=1+1", "'=1+1"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("\t=1", r"\t=1"),
+            ("\r=1", r"\r=1"),
+            ("a=1", "a=1"),
+            ("", ""),
+        ] {
+            assert_eq!(cell(text), shown);
         }
     }
 

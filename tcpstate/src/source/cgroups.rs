@@ -14,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::report::{Cgroup, container::container};
+use crate::{
+    report::{Cgroup, container::container},
+    text::readable,
+};
 
 /// The possible mount points of cgroup version 2. Hosts with version 1 and version 2 use the first
 /// path, and hosts with only version 2 use the second path.
@@ -47,7 +50,7 @@ impl Cgroups {
                     continue;
                 }
                 let path = entry.path();
-                let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy();
+                let name = readable(path.strip_prefix(root).unwrap_or(&path).as_os_str());
                 paths.insert(entry.ino(), format!("/{name}"));
                 folders.push(path);
             }
@@ -164,7 +167,7 @@ fn open_by_number(root: RawFd, id: u64) -> io::Result<OwnedFd> {
 /// Returns the path of an open folder, relative to the mount point.
 fn path(folder: &OwnedFd, root: &Path) -> Option<String> {
     let path = fs::read_link(format!("/proc/self/fd/{}", folder.as_raw_fd())).ok()?;
-    Some(format!("/{}", path.strip_prefix(root).ok()?.to_string_lossy()))
+    Some(format!("/{}", readable(path.strip_prefix(root).ok()?.as_os_str())))
 }
 
 #[cfg(test)]

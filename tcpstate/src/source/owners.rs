@@ -4,9 +4,11 @@
 //! not search the file tables of such threads: few programs have such threads, and a search would
 //! read a folder for each thread.
 
-use std::{collections::HashMap, fs, num::NonZeroU32, path::Path};
+use std::{
+    collections::HashMap, ffi::OsStr, fs, num::NonZeroU32, os::unix::ffi::OsStrExt as _, path::Path,
+};
 
-use crate::report::Process;
+use crate::{report::Process, text::readable};
 
 /// The maximum number of sockets whose owners are stored. The entry of a socket needs eight bytes,
 /// and at most half of the table is empty.
@@ -79,7 +81,7 @@ impl Owners {
 #[must_use]
 pub fn process(pid: u32) -> Process {
     let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let name = String::from_utf8_lossy(name.trim_ascii_end()).into_owned();
+    let name = readable(OsStr::from_bytes(name.trim_ascii_end())).into_owned();
     Process { pid, name }
 }
 

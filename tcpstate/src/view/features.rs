@@ -6,7 +6,10 @@ use serde_json::json;
 use textwrap::{Options, WordSplitter, fill};
 
 use super::json::VERSION;
-use crate::{check::Feature, text::escaped};
+use crate::{
+    check::Feature,
+    text::{cell, escaped},
+};
 
 /// The maximum width of a line.
 const WIDTH: usize = 80;
@@ -73,8 +76,8 @@ fn csv(features: &[Feature], out: &mut dyn Write) -> io::Result<()> {
     let mut sheet = csv::Writer::from_writer(out);
     sheet.write_record(["id", "status", "detail", "remedy"])?;
     for feature in features {
-        let detail = escaped(&feature.detail);
-        let help = escaped(feature.help.as_deref().unwrap_or_default());
+        let detail = cell(&feature.detail);
+        let help = cell(feature.help.as_deref().unwrap_or_default());
         sheet.write_record([feature.id, feature.status.name(), &detail, &help])?;
     }
     sheet.flush()

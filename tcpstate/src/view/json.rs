@@ -6,21 +6,18 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use serde::Serialize;
-use serde_json::{Map, Serializer, Value, json, ser::Formatter};
+use serde_json::{Map, Value, json};
 use tcpstate_common::State;
 
 use super::{
     View,
     events::{Texts, close_reason, json_line},
+    json_lines::{add_list, serialize, write_line},
     number::{rate, rfc3339},
 };
-use crate::{
-    report::{
-        Attached, Cost, Difference, Event, Gauge, Histograms, Limit, NamespaceRow, NamespaceStart,
-        Report, Snapshot, Start, TimeWait, Transition, Verdict,
-    },
-    text::is_plain,
+use crate::report::{
+    Attached, Cost, Difference, Event, Gauge, Histograms, Limit, NamespaceRow, NamespaceStart,
+    Report, Snapshot, Start, TimeWait, Transition, Verdict,
 };
 
 /// The version of the JSON lines. The version increases when the meaning of a key changes.
@@ -32,12 +29,31 @@ pub struct Json;
 
 impl View for Json {
     fn show(&mut self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
-        let line = match report {
-            Report::Start(start) => start_line(start),
-            Report::Snapshot(snapshot) => snapshot_line("snapshot", snapshot),
-            Report::End(snapshot) => snapshot_line("end", snapshot),
-        };
-        write_line(&line, out)
+        match report {
+            Report::Start(start) => show_start(start, out),
+            Report::Snapshot(snapshot) => {
+                write_line(&snapshot_line("snapshot", snapshot)?, out)?;
+                show_namespaces(snapshot, out)
+            }
+            // The end line is the last line.
+            Report::End(snapshot) => {
+                show_namespaces(snapshot, out)?;
+                if let Some(close_reasons) = &snapshot.close_reasons {
+                    let (time, time_unix) = times(snapshot.time);
+                    for row in close_reason::rows(close_reasons) {
+                        let mut line = json!({
+                            "type": "ended",
+                            "version": VERSION,
+                            "time": time,
+                            "time_unix": time_unix,
+                        });
+                        extend(&mut line, close_reason::row(&row));
+                        write_line(&line, out)?;
+                    }
+                }
+                write_line(&snapshot_line("end", snapshot)?, out)
+            }
+        }
     }
 
     fn show_events(&mut self, events: &[Event], out: &mut dyn Write) -> io::Result<()> {
@@ -47,46 +63,6 @@ impl View for Json {
             serialize(&json_line(event, &mut texts), &mut line)?;
             out.write_all(&line)
         })
-    }
-}
-
-/// Writes an object as one line.
-pub(super) fn write_line(line: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
-    let mut text = Vec::new();
-    serialize(line, &mut text)?;
-    out.write_all(&text)
-}
-
-/// Appends a JSON object and a line end to a buffer. Serializing an object makes many small writes.
-/// Small writes to a `Vec` are much faster than to a `dyn Write`.
-fn serialize(line: &impl Serialize, text: &mut Vec<u8>) -> io::Result<()> {
-    line.serialize(&mut Serializer::with_formatter(&mut *text, Visible))?;
-    text.push(b'\n');
-    Ok(())
-}
-
-/// Writes compact JSON and escapes control characters and invisible characters, so that a terminal
-/// does not act on them. A JSON parser decodes the escaped text to the original text.
-struct Visible;
-
-impl Formatter for Visible {
-    fn write_string_fragment<W>(&mut self, out: &mut W, fragment: &str) -> io::Result<()>
-    where
-        W: ?Sized + Write,
-    {
-        // The loop has no early exit, so the compiler can test many bytes in one instruction.
-        if fragment.bytes().fold(true, |is_plain, byte| is_plain & matches!(byte, b' '..=b'~')) {
-            return out.write_all(fragment.as_bytes());
-        }
-        let mut written = 0;
-        for (at, character) in fragment.char_indices().filter(|&(_, c)| !is_plain(c)) {
-            out.write_all(&fragment.as_bytes()[written..at])?;
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                write!(out, "\\u{unit:04x}")?;
-            }
-            written = at + character.len_utf8();
-        }
-        out.write_all(&fragment.as_bytes()[written..])
     }
 }
 
@@ -101,18 +77,62 @@ fn start_line(start: &Start) -> Value {
         "kernel": start.kernel,
         "states": by_state(&start.states, current),
     });
-    if let Some(namespaces) = &start.namespaces {
-        let row = |row: &NamespaceStart| {
-            json!({
-                "netns": row.netns.to_string(),
-                "name": row.name,
-                "states": by_state(&row.states, current),
-            })
-        };
-        line["namespaces"] = namespaces.iter().map(row).collect();
-    }
     add_in_place(&mut line, &start.attached);
     line
+}
+
+/// Writes the start line. If the line has no space for the namespaces, their lines follow.
+fn show_start(start: &Start, out: &mut dyn Write) -> io::Result<()> {
+    let mut line = start_line(start);
+    let row = |row: &NamespaceStart| {
+        json!({
+            "netns": row.netns.to_string(),
+            "name": row.name,
+            "states": by_state(&row.states, current),
+        })
+    };
+    let namespaces = start.namespaces.as_deref().unwrap_or_default();
+    let is_listed =
+        start.namespaces.is_none() || add_list(&mut line, "namespaces", namespaces, row)?;
+    if start.namespaces.is_some() {
+        line["namespace_lines"] = json!(if is_listed { 0 } else { namespaces.len() });
+    }
+    write_line(&line, out)?;
+    if is_listed {
+        return Ok(());
+    }
+    let (time, time_unix) = times(start.time);
+    namespaces.iter().try_for_each(|namespace| {
+        write_line(&namespace_line(&time, time_unix, row(namespace)), out)
+    })
+}
+
+/// Writes a line for each namespace of a snapshot.
+fn show_namespaces(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
+    let (time, time_unix) = times(snapshot.time);
+    snapshot
+        .namespaces
+        .iter()
+        .flatten()
+        .try_for_each(|row| write_line(&namespace_line(&time, time_unix, namespace(row)), out))
+}
+
+fn namespace_line(time: &str, time_unix: f64, row: Value) -> Value {
+    let mut line = json!({
+        "type": "namespace",
+        "version": VERSION,
+        "time": time,
+        "time_unix": time_unix,
+    });
+    extend(&mut line, row);
+    line
+}
+
+/// Adds the keys of another object to a line.
+fn extend(line: &mut Value, keys: Value) {
+    if let (Value::Object(line), Value::Object(keys)) = (line, keys) {
+        line.extend(keys);
+    }
 }
 
 fn add_in_place(line: &mut Value, attached: &Attached) {
@@ -125,7 +145,7 @@ fn add_in_place(line: &mut Value, attached: &Attached) {
     line["degraded"] = attached.limits.iter().map(Limit::to_string).collect();
 }
 
-fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
+fn snapshot_line(kind: &str, snapshot: &Snapshot) -> io::Result<Value> {
     let (time, time_unix) = times(snapshot.time);
     let missed = &snapshot.missed;
     let mut line = json!({
@@ -156,23 +176,28 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> Value {
         "process_cpu_seconds": snapshot.process_time.as_secs_f64(),
     });
     add_losses(&mut line, snapshot);
-    if let Some(close_reasons) = &snapshot.close_reasons {
-        close_reason::add(&mut line, close_reasons);
-    }
     if let Some(verdict) = &snapshot.verdict {
         line["verify"] = verify(verdict);
     }
     if !snapshot.cost.is_empty() {
         line["cost"] = costs(snapshot);
     }
-    if let Some(namespaces) = &snapshot.namespaces {
-        line["namespaces"] = namespaces.iter().map(namespace).collect();
-        line["namespaces_unlisted"] = json!(missed.unlisted);
-    }
     if let Some(attached) = &snapshot.attached {
         add_in_place(&mut line, attached);
     }
-    line
+    // The lists come last, because they are added only if the line has space.
+    if let Some(close_reasons) = &snapshot.close_reasons {
+        line["failed_connects"] = close_reason::failed_connects(close_reasons);
+        let rows = close_reason::rows(close_reasons);
+        line["ended_lines"] = json!(rows.len());
+        add_list(&mut line, "ended", &rows, close_reason::row)?;
+    }
+    if let Some(namespaces) = &snapshot.namespaces {
+        line["namespace_lines"] = json!(namespaces.len());
+        line["namespaces_unlisted"] = json!(missed.unlisted);
+        add_list(&mut line, "namespaces", namespaces, namespace)?;
+    }
+    Ok(line)
 }
 
 /// Adds the numbers of lost events and lost durations, if the run has events or histograms.

@@ -12,6 +12,7 @@ mod frame;
 mod heat;
 mod hist;
 mod json;
+mod json_lines;
 mod line;
 pub mod metrics;
 mod moves;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
-use super::json::{VERSION, write_line};
+use super::{json::VERSION, json_lines::write_line};
 use crate::recording::Part;
 
 /// Writes one JSON object.

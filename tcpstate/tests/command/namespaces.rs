@@ -41,10 +41,52 @@ fn assert_adds_up(start: Option<&Value>, now: &Value) {
     }
 }
 
-fn row<'a>(line: &'a Value, place: &Place) -> Option<&'a Value> {
-    let rows = line["namespaces"].as_array().expect("each namespace has a row");
-    let inode = place.inode().to_string();
-    rows.iter().find(|row| row["netns"].as_str() == Some(&inode))
+/// A line of a run, and the rows of its namespaces.
+struct Report {
+    line: Value,
+    rows: Vec<Value>,
+}
+
+impl Report {
+    /// Reads the next start line or snapshot and the lines of its namespaces, or the end line and
+    /// the lines before it. Each line must be short enough for log drivers.
+    fn read(lines: &mut impl Iterator<Item = String>) -> Self {
+        let mut next = || -> Value {
+            let line = lines.next().expect("a line comes");
+            assert!(line.len() < 16 << 10, "{line}");
+            serde_json::from_str(&line).expect("a line is a JSON object")
+        };
+        let mut rows = Vec::new();
+        let line = loop {
+            let line = next();
+            if line["type"] != "namespace" {
+                break line;
+            }
+            rows.push(line);
+        };
+        let count = line["namespace_lines"].as_u64().expect("a number");
+        let count = usize::try_from(count).expect("there are few namespaces");
+        while line["type"] != "end" && rows.len() < count {
+            rows.push(next());
+        }
+        assert_eq!(rows.len(), count);
+        // The list in the line itself has equal rows. The start line has rows of its own only if
+        // the list does not fit.
+        match line["namespaces"].as_array() {
+            Some(list) if line["type"] == "start" => rows.clone_from(list),
+            Some(list) => assert!(list.iter().zip(&rows).all(|(row, line)| {
+                row.as_object()
+                    .is_some_and(|row| row.iter().all(|(key, value)| line[key] == *value))
+            })),
+            None => assert!(rows.len() > 10, "{line}"),
+        }
+        Self { line, rows }
+    }
+
+    fn row(&self, place: &Place) -> Option<&Value> {
+        let inode = place.inode().to_string();
+        self.rows.iter().find(|row| row["netns"].as_str() == Some(&inode))
+    }
 }
 
 #[test]
@@ -52,6 +94,10 @@ fn process_prints_a_row_for_each_namespace() {
     let _namespace = Namespace::enter();
     let [old, young] = [Place::new(), Place::new()];
     let _name = old.name(OsStr::from_bytes(b"tcpstate-\x1b[2J\xfe"));
+    // With so many namespaces, the list does not fit into a line.
+    let many: Vec<Place> = (0..30).map(|_| Place::new()).collect();
+    let _many: Vec<_> =
+        many.iter().map(|place| place.inside(|| Listener::open(Family::V4))).collect();
     let open = |place: &Place, connections| {
         place.inside(|| {
             let listener = Listener::open(Family::V4);
@@ -62,30 +108,26 @@ fn process_prints_a_row_for_each_namespace() {
     let _before = open(&old, 3);
     let arguments = ["trace", "--netns", "all", "-o", "json", "-i", "300ms", "-n", "3"];
     let mut child = tcpstate(&arguments).spawn().expect("it starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-    let mut next = move || -> Value {
-        let line = lines.next().expect("a line comes").expect("the pipe is open");
-        serde_json::from_str(&line).expect("a line is a JSON object")
-    };
-    let start = next();
-    assert_eq!(start["netns"], "all");
-    let opening = row(&start, &old).expect("it has sockets");
+    let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let mut lines = lines.map(|line| line.expect("the pipe is open"));
+    let start = Report::read(&mut lines);
+    assert_eq!(start.line["netns"], "all");
+    let opening = start.row(&old).expect("it has sockets");
     assert_eq!(opening["name"], "tcpstate-\u{1b}[2J\\xfe");
     assert_eq!(opening["states"]["established"]["current"], 6);
-    assert!(row(&start, &young).is_none(), "no socket was ever in it: {start}");
+    assert!(start.row(&young).is_none(), "no socket was ever in it: {}", start.line);
     let _during = open(&young, 5);
-    let reports: Vec<Value> = (0..4).map(|_| next()).collect();
+    let reports: Vec<Report> = (0..4).map(|_| Report::read(&mut lines)).collect();
     assert!(child.wait().expect("it ends").success());
     let end = reports.last().expect("there are four");
-    assert_eq!(end["type"], "end");
-    for report in &reports {
-        assert_adds_up(Some(&start), report);
-        let rows = report["namespaces"].as_array().expect("each namespace has a row");
+    assert_eq!(end.line["type"], "end");
+    for Report { line, rows } in &reports {
+        assert_adds_up(Some(&start.line), line);
+        assert!(line["namespaces"].is_null(), "thirty rows do not fit: {line}");
         for row in rows {
-            let opened = start["namespaces"].as_array().into_iter().flatten();
-            let opened =
-                opened.filter(|opened| opened["netns"] == row["netns"]).collect::<Vec<_>>();
-            assert_adds_up(opened.first().copied(), row);
+            assert_eq!(row["time"], line["time"]);
+            let opened = start.rows.iter().find(|opened| opened["netns"] == row["netns"]);
+            assert_adds_up(opened, row);
             assert!(row["time_wait"]["sockets"].is_u64(), "{row}");
             assert!(row["time_wait"]["overflows"].is_null(), "{row}");
         }
@@ -93,10 +135,10 @@ fn process_prints_a_row_for_each_namespace() {
             rows.iter().map(|row| row["netns"].as_str().and_then(|text| text.parse().ok()));
         let inodes: Vec<u64> = inodes.map(|inode| inode.expect("it is a number")).collect();
         assert!(inodes.is_sorted(), "{inodes:?}");
-        assert_eq!(report["namespaces_unlisted"], 0);
-        assert!(report["time_wait"]["overflows"].is_null(), "{report}");
+        assert_eq!(line["namespaces_unlisted"], 0);
+        assert!(line["time_wait"]["overflows"].is_null(), "{line}");
     }
-    let young = row(end, &young).expect("it has sockets now");
+    let young = end.row(&young).expect("it has sockets now");
     assert_eq!(young["states"]["established"]["current"], 10, "{young}");
     assert!(young["name"].is_null(), "{young}");
 }

@@ -6,9 +6,12 @@
 use tcpstate_common::State;
 
 use super::{Finding, Level, MAX_FINDINGS, Rule, ok, or_ok, quoted, time_wait};
-use crate::doctor::{
-    Thresholds,
-    facts::{Facts, Known, sysctl_files::Line, sysctls},
+use crate::{
+    doctor::{
+        Thresholds,
+        facts::{Facts, Known, sysctl_files::Line, sysctls},
+    },
+    text::readable,
 };
 
 const FILES: &str = "/etc/sysctl.conf; sysctl.d/*.conf in /etc, /run, /usr/local/lib and /usr/lib";
@@ -146,7 +149,7 @@ fn deletion(line: &Line) -> String {
     format!(
         "sed -i.bak {} {}",
         quoted(&format!("/{name} *=/d")),
-        quoted(&line.file.to_string_lossy())
+        quoted(&readable(line.file.as_os_str()))
     )
 }
 
@@ -164,7 +167,7 @@ fn about_line(
     let others = files.lines.iter().filter(|other| other.key == key).count() - 1;
     let in_force = facts.sysctls.text(key)?;
     let finding = say(line)?
-        .number("file", line.file.to_string_lossy())
+        .number("file", readable(line.file.as_os_str()))
         .number("line", line.number)
         .number("value", line.value.as_str())
         .number("in_force", in_force)

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use csv::WriterBuilder;
 
 use super::{super::json::times, CountView, by_state, name};
-use crate::report::count::Count;
+use crate::{report::count::Count, text::cell};
 
 /// Writes CSV with one heading.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,7 +30,8 @@ impl CountView for Csv {
         };
         match (&count.groups, by) {
             (Some(groups), Some(_)) => {
-                let named = groups.rows.iter().map(|group| (name(&group.name), &group.states));
+                let named =
+                    groups.rows.iter().map(|group| (cell(name(&group.name)), &group.states));
                 for (name, states) in named.chain([("other".into(), &groups.other.states)]) {
                     for (state, sockets) in by_state(states).filter(|(_, sockets)| *sockets > 0) {
                         row(Some(&name), state.label(), sockets)?;

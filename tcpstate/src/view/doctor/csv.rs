@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use csv::WriterBuilder;
 
 use super::{DoctorView, in_words};
-use crate::{doctor::Finding, text::escaped};
+use crate::{doctor::Finding, text::cell};
 
 /// The CSV format.
 #[derive(Clone, Copy, Debug)]
@@ -19,11 +19,11 @@ impl DoctorView for Csv {
             csv.write_record([
                 finding.id,
                 finding.level.label(),
-                &escaped(&finding.summary),
+                &cell(&finding.summary),
                 &in_words(&finding.numbers),
-                &escaped(&finding.advice),
-                &escaped(finding.command.as_deref().unwrap_or_default()),
-                &escaped(&finding.source),
+                &cell(&finding.advice),
+                &cell(finding.command.as_deref().unwrap_or_default()),
+                &cell(&finding.source),
             ])?;
         }
         csv.flush()

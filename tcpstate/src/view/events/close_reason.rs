@@ -29,23 +29,26 @@ const CAUSES: [CloseReason; 4] =
 /// The maximum number of local ports that have a separate row.
 const MAX_ROWS: usize = 20;
 
-/// Adds the close reasons to the JSON line of the end report.
-pub(in crate::view) fn add(line: &mut Value, close_reasons: &CloseReasons) {
-    let row = |port: Option<u16>, ends: &ReasonCounts| {
-        let mut row = Map::from_iter([("local_port".to_owned(), json!(port))]);
-        row.extend(counts(&COLUMNS, ends));
-        Value::Object(row)
-    };
-    let ports = close_reasons.ports.iter();
-    let mut ended: Vec<Value> =
-        ports.map(|PortReasons { port, ends }| row(Some(*port), ends)).collect();
-    if close_reasons.others.total() > 0 {
-        ended.push(row(None, &close_reasons.others));
-    }
-    line["ended"] = ended.into();
+/// Returns the rows of the ended connections: a local port and its counts, then the other ports
+/// without a port.
+pub(in crate::view) fn rows(close_reasons: &CloseReasons) -> Vec<(Option<u16>, ReasonCounts)> {
+    let ports = close_reasons.ports.iter().map(|&PortReasons { port, ends }| (Some(port), ends));
+    let others = (close_reasons.others.total() > 0).then_some((None, close_reasons.others));
+    ports.chain(others).collect()
+}
+
+/// Returns a row of the ended connections as a JSON object.
+pub(in crate::view) fn row((port, ends): &(Option<u16>, ReasonCounts)) -> Value {
+    let mut row = Map::from_iter([("local_port".to_owned(), json!(port))]);
+    row.extend(counts(&COLUMNS, ends));
+    Value::Object(row)
+}
+
+/// Returns the causes of failed connects as a JSON object.
+pub(in crate::view) fn failed_connects(close_reasons: &CloseReasons) -> Value {
     let mut failed: Map<_, _> = counts(&CAUSES, &close_reasons.failed_connects).collect();
     failed.insert("no_local_port".to_owned(), json!(close_reasons.no_local_port));
-    line["failed_connects"] = Value::Object(failed);
+    Value::Object(failed)
 }
 
 fn counts(columns: &[CloseReason], ends: &ReasonCounts) -> impl Iterator<Item = (String, Value)> {

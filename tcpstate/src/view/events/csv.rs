@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::json::{Texts, Values};
 use crate::{
     report::{Event, Report},
-    text::escaped,
+    text::cell,
     view::View,
 };
 
@@ -59,7 +59,7 @@ impl View for EventCsv {
             for text in
                 [&mut values.comm, &mut values.cgroup, &mut values.container, &mut values.unit]
             {
-                *text = text.take().map(|text| escaped(text.as_ref()).into());
+                *text = text.take().map(|text| cell(text.as_ref()).into());
             }
             writer.serialize(values)?;
         }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Labels, Section, by_label, chosen, group_text, is_mostly_unknown};
 use crate::{
     report::{Histogram, Report},
-    text::escaped,
+    text::cell,
     view::{View, number::rfc3339},
 };
 
@@ -111,7 +111,7 @@ impl View for HistCsv {
                 sockets,
                 side,
                 by: histograms.by.map(by_label),
-                group: group.as_ref().and_then(group_text).map(escaped),
+                group: group.as_ref().and_then(group_text).map(cell),
                 count: tally.count(),
                 unknown: tally.unknown,
                 sum: tally.sum.as_secs_f64(),

@@ -9,7 +9,8 @@ use crate::{
     report::{Bucket, Group, Histogram, Histograms, Report, Snapshot},
     view::{
         Json, View,
-        json::{VERSION, times, write_line},
+        json::{VERSION, times},
+        json_lines::{MAX_LINE, length, write_line},
     },
 };
 
@@ -34,12 +35,30 @@ impl View for HistJson {
         {
             let window = if matches!(report, Report::End(_)) { "total" } else { "interval" };
             for histogram in chosen(&histograms.all, &self.sections) {
-                write_line(&line(histogram, histograms, window, snapshot), out)?;
+                let mut line = line(histogram, histograms, window, snapshot);
+                shorten(&mut line)?;
+                write_line(&line, out)?;
             }
         }
         // The JSON line of `trace` contains the counts of transitions.
         Json.show(report, out)
     }
+}
+
+/// Leaves out every second bucket until the line is short enough. The counts are cumulative, so the
+/// other counts stay right.
+fn shorten(line: &mut Value) -> io::Result<()> {
+    while length(line)? > MAX_LINE {
+        let Some(buckets) = line["buckets"].as_array_mut().filter(|buckets| buckets.len() > 1)
+        else {
+            return Ok(());
+        };
+        // The last bucket has all durations, so it stays.
+        let last = buckets.len() - 1;
+        let mut at = 0..=last;
+        buckets.retain(|_| at.next().is_some_and(|at| (last - at).is_multiple_of(2)));
+    }
+    Ok(())
 }
 
 fn line(

@@ -11,7 +11,7 @@ use tcpstate_tests::{
     truth::{Counts, ss},
 };
 
-use super::{Public, count, counts_of, json, output, stdout};
+use super::{Public, count, counts_of, json_groups, output, stdout};
 
 #[test]
 fn count_by_groups_adds_up_to_the_total_in_every_state() {
@@ -20,15 +20,15 @@ fn count_by_groups_adds_up_to_the_total_in_every_state() {
     let all = ss();
     for by in ["local-port", "remote", "remote-port", "process", "uid", "cgroup", "state"] {
         for top in ["1", "3", "65536"] {
-            let line = json(&output(&mut count(&["--by", by, "--top", top, "-o", "json"])).0);
-            let groups = line["groups"].as_array().expect("there are groups");
-            let parts = groups.iter().chain([&line["other"]]);
+            let text = output(&mut count(&["--by", by, "--top", top, "-o", "json"])).0;
+            let (_, groups) = json_groups(&text);
+            let parts = groups.iter();
             let sum = parts.clone().map(|part| counts_of(&part["states"]));
             assert_eq!(sum.fold(Counts::default(), |sum, part| sum + part), all, "{by} {top}");
             let totals = parts.map(|part| part["total"].as_u64().expect("a number"));
             assert_eq!(totals.sum::<u64>(), all.total(), "{by} {top}");
-            // The groups `none` and unknown do not count towards the limit on the number of groups.
-            assert!(groups.len() <= top.parse::<usize>().expect("a number") + 2, "{by} {top}");
+            // The groups `none`, unknown and `other` do not count towards the limit of groups.
+            assert!(groups.len() <= top.parse::<usize>().expect("a number") + 3, "{by} {top}");
             let (rows, _) = output(&mut count(&["--by", by, "--top", top]));
             let rows = rows.lines().map(|row| row.rsplit_once('\t').expect("two columns").1);
             let rows = rows.map(|number| number.parse::<u64>().expect("a number"));
@@ -45,7 +45,7 @@ fn count_by_process_knows_the_owner_of_each_socket() {
     leave_time_wait(7, &[Family::V6]);
     // No process has accepted this connection yet, so no process owns its server socket.
     let _waiting = listener.connect();
-    let line = json(&stdout(&mut count(&["--by", "process", "-o", "json"])));
+    let (line, lines) = json_groups(&stdout(&mut count(&["--by", "process", "-o", "json"])));
     let of = |key: &Value| {
         let groups = line["groups"].as_array().expect("there are groups");
         let group = groups.iter().find(|group| group["by"]["process"] == *key);
@@ -54,6 +54,7 @@ fn count_by_process_knows_the_owner_of_each_socket() {
     let name = fs::read_to_string("/proc/self/comm").expect("the process has a name");
     let us = serde_json::json!({ "pid": std::process::id(), "comm": name.trim_end() });
     assert_eq!(of(&us), Some(12.into()), "{line}");
+    assert_eq!((&lines[0]["kind"], &lines[0]["key"]), (&"group".into(), &us), "{lines:?}");
     assert_eq!(of(&"none".into()), Some(8.into()), "{line}");
     assert_eq!(of(&Value::Null), None, "{line}");
 

@@ -81,6 +81,23 @@ fn stdout(command: &mut Command) -> String {
     stdout
 }
 
+/// Parses the line of a count and the lines of its groups. If the line of the count has the list of
+/// groups too, asserts that both are equal.
+fn json_groups(text: &str) -> (Value, Vec<Value>) {
+    let parse = |line| serde_json::from_str::<Value>(line).expect("a line is a JSON object");
+    assert!(text.lines().all(|line| line.len() < 16 << 10), "a line is too long");
+    let mut lines = text.lines().map(parse);
+    let count = lines.next().expect("the line of the count");
+    let groups: Vec<Value> = lines.collect();
+    assert!(groups.iter().all(|group| group["type"] == "count_group"), "{text}");
+    if let Some(list) = count["groups"].as_array() {
+        let named = groups.iter().filter(|group| group["kind"] != "other");
+        let sums = |group: &Value| (group["total"].clone(), group["states"].clone());
+        assert!(list.iter().map(sums).eq(named.map(sums)), "{text}");
+    }
+    (count, groups)
+}
+
 fn json(text: &str) -> Value {
     assert_eq!(text.lines().count(), 1, "{text}");
     serde_json::from_str(text).expect("a line is a JSON object")
