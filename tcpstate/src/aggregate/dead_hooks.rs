@@ -87,7 +87,11 @@ fn known(minis: Minis, then: &KernelCounters, now: &KernelCounters) -> (u64, u64
             let risen = growth(|kernel| kernel.time_wait_sockets);
             let sockets = |kernel: &KernelCounters| kernel.time_wait_sockets.unwrap_or(0);
             if now.counts_births {
-                (turnover, (turnover + sockets(then)).saturating_sub(sockets(now)))
+                // The counters are read one after the other. With the counter that was read before
+                // the sockets, a socket born meanwhile does not count as an end.
+                let before = now.time_wait_turnover_before.zip(then.time_wait_turnover);
+                let before = before.map_or(0, |(now, then)| now.saturating_sub(then));
+                (turnover, (before + sockets(then)).saturating_sub(sockets(now)))
             } else {
                 (risen, turnover)
             }
@@ -108,6 +112,7 @@ mod tests {
             counts_births: true,
             time_wait_sockets: Some(sockets),
             time_wait_turnover: Some(turnover),
+            time_wait_turnover_before: Some(turnover),
             passive_opens: Some(turnover),
             ..KernelCounters::default()
         }
@@ -117,6 +122,10 @@ mod tests {
     fn births_and_ends_follow_from_the_kernels_counters() {
         // 20 sockets were created and 3 of these sockets remain, so 17 sockets ended.
         assert_eq!(known(Minis::TimeWait, &kernel(5, 100), &kernel(8, 120)), (20, 17));
+        // Five sockets were born while the counters were read.
+        let busy = KernelCounters { time_wait_turnover: Some(125), ..kernel(8, 120) };
+        assert_eq!(known(Minis::TimeWait, &kernel(5, 100), &busy), (25, 17));
+        assert_eq!(known(Minis::TimeWait, &busy, &busy).1, 0);
         let old = KernelCounters { counts_births: false, ..kernel(8, 120) };
         assert_eq!(known(Minis::TimeWait, &kernel(5, 100), &old), (3, 20));
         assert_eq!(known(Minis::SynRecv, &kernel(5, 100), &kernel(8, 120)), (20, 20));

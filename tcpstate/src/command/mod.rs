@@ -39,7 +39,13 @@ mod values;
 mod verify;
 mod warnings;
 
-use std::{borrow::Cow, env, ffi::OsString, io, process::ExitCode};
+use std::{
+    borrow::Cow,
+    env,
+    ffi::OsString,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -117,7 +123,7 @@ fn run_prepared() -> ExitCode {
     let arguments = match parse(words.iter().cloned()) {
         Ok(arguments) => arguments,
         Err(error) => match usage::lines(&error, &words) {
-            None => error.exit(),
+            None => return print_help(&error),
             Some(lines) => {
                 eprintln!("{}", lines.join("\n"));
                 return ExitCode::from(FAILED);
@@ -135,6 +141,17 @@ fn run_prepared() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
     };
     outcome.unwrap_or_else(|error| fail(&error))
+}
+
+/// Prints the help or the version. A reader that closes its end of a pipe has read enough.
+fn print_help(text: &clap::Error) -> ExitCode {
+    let printed = text.print().and_then(|()| io::stdout().flush());
+    match printed {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            fail(&anyhow::Error::new(error).context("cannot write to stdout"))
+        }
+        _ => ExitCode::from(if text.use_stderr() { FAILED } else { 0 }),
+    }
 }
 
 /// Prints an error. Returns the exit status of errors.

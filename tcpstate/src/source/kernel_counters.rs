@@ -44,6 +44,9 @@ pub struct KernelCounters {
     /// creations of time-wait sockets (`__inet_twsk_schedule`). Before Linux 5.18, `TW` plus
     /// `TWKilled` counts expired time-wait sockets.
     pub time_wait_turnover: Option<u64>,
+    /// `time_wait_turnover` as it was before `time_wait_sockets` was read. A socket that is born
+    /// between the two reads must not look like a socket that has ended.
+    pub time_wait_turnover_before: Option<u64>,
     /// `TCPTimeWaitOverflow` of `TcpExt`: the number of time-wait sockets that the kernel did not
     /// create because `tcp_max_tw_buckets` was reached.
     pub time_wait_overflows: Option<u64>,
@@ -75,12 +78,19 @@ impl KernelCounters {
     #[must_use]
     pub fn read(counts_births: bool, covers_whole_scope: bool) -> Self {
         let text = |name| procfs::net(name).unwrap_or_default();
+        let time_wait_turnover_before = time_wait_turnover(&text("netstat"));
         let counters =
             Self::parse(&(text("sockstat") + &text("sockstat6")), &text("netstat"), &text("snmp"));
         // The limit is read each time, because the sysctl can change. The limit and the counters
         // belong to the thread's network namespace.
         let time_wait_limit = sysctl::value("net.ipv4.tcp_max_tw_buckets");
-        Self { covers_whole_scope, counts_births, time_wait_limit, ..counters }
+        Self {
+            covers_whole_scope,
+            counts_births,
+            time_wait_limit,
+            time_wait_turnover_before,
+            ..counters
+        }
     }
 
     /// Reads the counters that tcpstate can use if it counts only the sockets of one address
@@ -113,10 +123,10 @@ impl KernelCounters {
         }
         // A kernel without IPv6 has no line for IPv6.
         let inuse_of_ipv6 = inuse.and(inuse_of_ipv6.or(Some(0)));
-        let [turnover, killed, overflows, by_cookie, by_fast_open] = of_rows(
+        let [overflows, by_cookie, by_fast_open] = of_rows(
             netstat,
             "TcpExt",
-            ["TW", "TWKilled", "TCPTimeWaitOverflow", "SyncookiesRecv", "TCPFastOpenPassive"],
+            ["TCPTimeWaitOverflow", "SyncookiesRecv", "TCPFastOpenPassive"],
         );
         let segments =
             of_rows(snmp, "Tcp", ["ActiveOpens", "PassiveOpens", "CurrEstab", "InSegs", "OutSegs"]);
@@ -150,7 +160,8 @@ impl KernelCounters {
             activity: activity(),
             time_wait_sockets: tw,
             time_wait_limit: None,
-            time_wait_turnover: both(turnover, killed),
+            time_wait_turnover: time_wait_turnover(netstat),
+            time_wait_turnover_before: None,
             time_wait_overflows: overflows,
             passive_opens: passive_opens
                 .zip(shortcuts)
@@ -166,6 +177,12 @@ fn all<const N: usize>(numbers: [Option<u64>; N]) -> Option<[u64; N]> {
         *known = number?;
     }
     Some(known)
+}
+
+/// Returns [`KernelCounters::time_wait_turnover`] from the text of `/proc/net/netstat`.
+fn time_wait_turnover(netstat: &str) -> Option<u64> {
+    let [turnover, killed] = of_rows(netstat, "TcpExt", ["TW", "TWKilled"]);
+    turnover?.checked_add(killed?)
 }
 
 /// Returns the numbers with the given names in one table of `netstat` or `snmp`. If the file cannot

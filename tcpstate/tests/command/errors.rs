@@ -480,7 +480,9 @@ fn error_stdout_full() {
     let row = Row::of("error_stdout_full");
     // The error ends the command long before the duration of `-d 1h` is over.
     let trace = |output| ["trace", "-d", "1h", "-i", "50ms", "-o", output];
-    for arguments in [&trace("table")[..], &trace("json"), &trace("csv"), &["check"], &["count"]] {
+    let others: [&[&str]; 4] = [&["check"], &["count"], &["--help"], &["--version"]];
+    let traces = ["table", "json", "csv"].map(trace);
+    for arguments in traces.iter().map(|it| &it[..]).chain(others) {
         let full = File::options().write(true).open("/dev/full").expect("/dev/full exists");
         let child = tcpstate(arguments).stdout(full).stderr(Stdio::piped()).spawn();
         let output = child.and_then(std::process::Child::wait_with_output).expect("it runs");

@@ -88,6 +88,9 @@ fn events_in_json_have_all_keys_between_start_and_end() {
     assert_eq!((&end["lost_events"], &end["untracked_events"]), (&0.into(), &0.into()));
     let counts = end["transitions"].as_array().expect("a list").iter();
     let counted: u64 = counts.map(|pair| pair["count"].as_u64().expect("a count")).sum();
+    let (ended, lines): (Vec<Value>, Vec<Value>) =
+        lines.into_iter().partition(|line| line["type"] == "ended");
+    assert_eq!(end["ended_lines"], ended.len());
     let (lines, minis): (Vec<Value>, Vec<Value>) =
         lines.into_iter().partition(|line| line["hook"] == "transitions");
     assert_eq!(counted, lines.len() as u64);

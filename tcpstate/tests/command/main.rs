@@ -18,6 +18,7 @@ mod errors;
 mod events;
 mod examples;
 mod explain;
+mod fault_matrix;
 mod floods;
 mod guide;
 mod help;

@@ -94,7 +94,9 @@ impl Drop for Polled {
 /// Returns the gauges of one family. The cut was made after `time`.
 fn line(metrics: &Metrics, family: &str, time: SystemTime) -> Line {
     #[expect(clippy::cast_possible_truncation, reason = "counts are whole numbers below 2^53")]
-    let number = |series: &str| metrics.get(series).map(|&count| count as i64);
+    let number = |series: &str| {
+        metrics.get(series).filter(|count| !count.is_nan()).map(|&count| count as i64)
+    };
     let gauges = State::GAUGES.map(|state| {
         let label = state.label();
         number(&format!("tcpstate_connections{{state=\"{label}\",family=\"{family}\"}}"))

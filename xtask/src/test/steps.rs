@@ -51,6 +51,13 @@ const LEFT_OUT: &[&str] = &[
     // `seeded_…` also drop the ends of half-open connections.
     "floods_",
     "churn_of_a_minute",
+    // This test runs each command with each fault. The tests `error_…` check most of these errors.
+    "fault_matrix",
+    // These tests run each command under many values of each limit. The tests `error_…` check one
+    // value of each limit.
+    "limits_of_open_files",
+    "limits_of_memory",
+    "limits_of_the_stack",
 ];
 
 /// The library test that waits a minute for TIME_WAIT to expire. This test uses almost no CPU, so

@@ -178,6 +178,15 @@ mod tests {
         text(&all.all(), format) + end(format)
     }
 
+    #[test]
+    fn unknown_values_are_not_numbers() {
+        let mut all = Metrics::default();
+        let gauge = all.metric(Kind::Gauge, "t_bound", "How many at most.");
+        gauge.or_nan(&[("of", "a")], Some(3_u64)).or_nan(&[("of", "b")], None::<u64>);
+        let text = text(&all.all(), Format::Prometheus);
+        assert!(text.ends_with("t_bound{of=\"a\"} 3\nt_bound{of=\"b\"} NaN\n"), "{text}");
+    }
+
     const LIFE: &str = "\
 t_life_seconds_bucket{side=\"client\",le=\"0.5\"} 1
 t_life_seconds_bucket{side=\"client\",le=\"0.000004\"} 3

@@ -150,6 +150,15 @@ impl Metric {
         }
         self
     }
+
+    /// Adds a sample that always exists; its value is NaN if the value is unknown.
+    pub(super) fn or_nan(
+        &mut self,
+        labels: &[(&'static str, &str)],
+        value: Option<impl Into<Value>>,
+    ) -> &mut Self {
+        self.sample(labels, value.map_or(Value::Float(f64::NAN), Into::into))
+    }
 }
 
 /// The metrics of an export while they are being collected.

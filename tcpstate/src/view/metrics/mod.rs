@@ -152,7 +152,8 @@ fn accuracy(all: &mut Metrics, snapshot: &Snapshot, exporter: &Exporter) {
     let help = "1 if every gauge is equal to the number of sockets in the kernel, 0 if a gauge may be wrong.";
     all.metric(Kind::Gauge, "tcpstate_exact", help).sample(&[], snapshot.is_exact());
     let help = "Upper bound of the error of each gauge: missed events that no scan has corrected. NaN if the error is unknown.";
-    all.metric(Kind::Gauge, "tcpstate_unreconciled_events", help).known(&[], snapshot.unreconciled);
+    all.metric(Kind::Gauge, "tcpstate_unreconciled_events", help)
+        .or_nan(&[], snapshot.unreconciled);
     let help = "Comparisons of all gauges with the sockets in the kernel, without known losses.";
     all.metric(Kind::Counter, "tcpstate_audits", help).sample(&[], snapshot.audits);
     let help = "Time since the gauges were last compared with the sockets in the kernel.";
