@@ -10,16 +10,11 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
-use tcpstate_tests::{
-    emulated::{is_emulated, scaled},
-    netns::Namespace,
-    stopped::StoppedThread,
-    wait,
-};
+use tcpstate_tests::{emulated::scaled, netns::Namespace, stopped::StoppedThread, wait};
 
 use super::served::{PATIENCE, Server, serve};
 
@@ -238,9 +233,6 @@ fn serve_answers_health_and_polite_clients_among_hundreds_that_never_pause() {
              {:?} (median), {:?} (maximum)",
             times[50], times[99]
         );
-        // The maximum depends on the load of the machine. Each request was answered.
-        let is_fast = times[50] <= Duration::from_millis(100);
-        assert!(is_fast || is_emulated(), "{times:?}");
         assert_serves(&mut server, "the hogs");
         assert!(server.end().success());
     }
