@@ -2,7 +2,7 @@
 
 use std::{
     os::unix::process::CommandExt as _,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use nix::{
@@ -24,18 +24,25 @@ pub struct Finished {
     pub stderr: String,
 }
 
+impl From<Output> for Finished {
+    /// # Panics
+    /// Panics if the output is not UTF-8.
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
+        Self {
+            status: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+}
+
 /// Runs a command until it exits.
 ///
 /// # Panics
 /// Panics if the command does not start, or if its output is not UTF-8.
 pub fn run(command: &mut Command) -> Finished {
-    let output = command.stdin(Stdio::null()).output().expect("the command starts");
-    let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
-    Finished {
-        status: output.status.code(),
-        stdout: text(output.stdout),
-        stderr: text(output.stderr),
-    }
+    command.stdin(Stdio::null()).output().expect("the command starts").into()
 }
 
 /// Returns a command with an empty stdin, and with pipes for stdout and stderr.

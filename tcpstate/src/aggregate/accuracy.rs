@@ -52,8 +52,8 @@ enum Silent {
     Unknown,
 }
 
-/// The counts of an audit, and the kernel's counters that change with them. A silent miss changes
-/// no count, so the counts alone do not show that nothing has moved since the audit.
+/// The counts and the kernel's sums at an audit. A silent miss changes no count. So equal counts do
+/// not prove that nothing has moved since the audit.
 #[derive(Clone, Debug)]
 struct Place {
     counts: Counts,

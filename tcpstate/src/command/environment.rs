@@ -11,7 +11,7 @@ use nix::sys::{
     signal::{SigHandler, Signal, signal},
 };
 
-use crate::error::Help;
+use crate::error::{Help, MORE_PROCESSES};
 
 /// The size of the main thread's stack in bytes, as on most systems.
 const STACK: rlim_t = 8 << 20;
@@ -47,9 +47,7 @@ impl Help for Error {
     fn help(&self) -> Cow<'static, str> {
         match self {
             Self::Stack(_) => "raise the limit of the stack (ulimit -s 8192)".into(),
-            Self::Thread(_) => {
-                "raise the limit of processes (ulimit -u, or pids.max of the cgroup)".into()
-            }
+            Self::Thread(_) => MORE_PROCESSES.into(),
         }
     }
 }

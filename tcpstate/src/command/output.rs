@@ -17,7 +17,7 @@ use tokio::sync::{
     oneshot,
 };
 
-use super::environment::Error;
+use super::{background, environment::Error};
 
 use crate::{
     aggregate::CloseReasonCounter,
@@ -72,8 +72,7 @@ impl Output {
             text: Vec::new(),
             has_begun: false,
         };
-        let (sender, done) = oneshot::channel();
-        let run = move || {
+        let done = background::start(move || {
             let written = writer_state.write_to_stdout(&mut queue);
             if written.is_err() {
                 // If the queue is closed, the waiting function `closed` returns. Messages that are
@@ -81,10 +80,8 @@ impl Output {
                 queue.close();
                 let _ = writer_state.write_all(&mut queue, &mut io::sink());
             }
-            // The receiver exists until the thread ends, or until the process ends.
-            let _ = sender.send((written, writer_state));
-        };
-        thread::Builder::new().spawn(run).map_err(Error::Thread)?;
+            (written, writer_state)
+        })?;
         Ok(Self { messages, done })
     }
 

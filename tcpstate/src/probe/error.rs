@@ -14,7 +14,10 @@ use super::{
     lack::help_of_errno,
     netns, privileges,
 };
-use crate::{error::Help, report::Minis};
+use crate::{
+    error::{Help, MORE_PROCESSES},
+    report::Minis,
+};
 
 /// The error number of the kernel for an operation that the kernel does not support, for example
 /// for an fentry program on a kernel without BPF trampolines. The number is not part of POSIX, so
@@ -172,7 +175,7 @@ impl Help for Error {
             }
             Self::Confined { suspect, .. } => suspect.help().into(),
             Self::System { source, .. } if source.kind() == io::ErrorKind::WouldBlock => {
-                "raise the limit of processes (ulimit -u, or pids.max of the cgroup)".into()
+                MORE_PROCESSES.into()
             }
             _ if self.errno() == Some(Errno::ENOMEM) => {
                 "raise the memory limit of the cgroup or the container, or decrease --max-scan-sockets"

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, io, path::PathBuf};
 
 use super::VERSION;
-use crate::error::Help;
+use crate::error::{Help, MORE_PROCESSES};
 
 /// The reason why a recording cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -160,7 +160,7 @@ impl Help for Error {
                 "choose another name: recordings are never overwritten"
             }
             Self::Create { error, .. } if error.kind() == io::ErrorKind::WouldBlock => {
-                "raise the limit of processes (ulimit -u, or pids.max of the cgroup)"
+                MORE_PROCESSES
             }
             Self::Create { .. } => "choose an existing folder that this user may write to",
             Self::LeftOver { .. } => {

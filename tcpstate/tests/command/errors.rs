@@ -468,11 +468,7 @@ fn error_map_full() {
     let end = snapshots.last().expect("it ends without an error");
     assert_eq!(end["exact"], true, "{end}");
     let output = child.wait_with_output().expect("it ends");
-    row.assert(&tcpstate_tests::command::Finished {
-        status: output.status.code(),
-        stdout: String::new(),
-        stderr: String::from_utf8(output.stderr).expect("it is text"),
-    });
+    row.assert(&output.into());
 }
 
 #[test]
@@ -486,10 +482,6 @@ fn error_stdout_full() {
         let full = File::options().write(true).open("/dev/full").expect("/dev/full exists");
         let child = tcpstate(arguments).stdout(full).stderr(Stdio::piped()).spawn();
         let output = child.and_then(std::process::Child::wait_with_output).expect("it runs");
-        row.assert(&tcpstate_tests::command::Finished {
-            status: output.status.code(),
-            stdout: String::new(),
-            stderr: String::from_utf8(output.stderr).expect("it is text"),
-        });
+        row.assert(&output.into());
     }
 }

@@ -18,9 +18,9 @@ use tcpstate_tests::{
     wait,
 };
 
+use super::RECORDING;
+
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
-const RECORDING: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/recordings/v1-6.18-connections.tcps");
 const DOCUMENT: &str = include_str!("../../../docs/ERRORS.md");
 
 /// Short runs of the commands. `serve` gets a signal when it serves.
@@ -126,13 +126,18 @@ fn faults() -> Vec<Fault> {
     faults
 }
 
-/// Runs a command until it ends. A command that serves gets SIGTERM.
+/// Runs a command until it ends. `serve` gets SIGTERM when it serves.
 fn run(command: &mut Command) -> Output {
+    if command.get_args().any(|argument| argument == "serve") {
+        return run_until_served(command);
+    }
+    command.stdin(Stdio::null()).output().expect("it starts")
+}
+
+/// Runs `serve` until it ends with an error, or serves metrics and gets SIGTERM.
+pub(crate) fn run_until_served(command: &mut Command) -> Output {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
-    if !command.get_args().any(|argument| argument == "serve") {
-        return child.wait_with_output().expect("it ends");
-    }
     let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
     let mut stderr = Vec::new();
     while let Some(Ok(line)) = lines.next() {

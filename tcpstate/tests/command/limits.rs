@@ -19,11 +19,9 @@ use tcpstate_tests::{
     wait,
 };
 
-use super::errors::Cgroup;
+use super::{RECORDING, errors::Cgroup, fault_matrix::run_until_served};
 
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
-const RECORDING: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/recordings/v1-6.18-connections.tcps");
 
 /// Short runs of all commands. `serve` ends because its textfile is a folder, or by SIGTERM.
 const RUNS: [&[&str]; 9] = [
@@ -61,22 +59,9 @@ fn assert_sound(what: &str, finished: &Finished) {
     }
 }
 
-/// Runs `serve` until it serves metrics, or until it ends with an error. Then sends SIGTERM.
+/// Runs `serve` until it ends with an error, or serves metrics and gets SIGTERM.
 fn run_serve(command: &mut Command) -> Finished {
-    command.args(["serve", "--listen", "127.0.0.1:0"]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("it starts");
-    let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-    let mut stderr = String::new();
-    while let Some(Ok(line)) = lines.next() {
-        stderr.push_str(&line);
-        stderr.push('\n');
-        if line.starts_with("tcpstate: serving") {
-            signal(&child, Signal::SIGTERM);
-        }
-    }
-    let status = child.wait().expect("it ends").code();
-    Finished { status, stdout: String::new(), stderr }
+    run_until_served(command.args(["serve", "--listen", "127.0.0.1:0"])).into()
 }
 
 fn assert_all_sound(limit: &str) {
@@ -178,11 +163,7 @@ fn limits_of_file_sizes_give_errors_with_help() {
     let full = fs::File::create(&text).expect("the folder can be written to");
     let count = limited("--fsize=0").arg("count").stdout(full).stderr(Stdio::piped()).spawn();
     let output = count.and_then(Child::wait_with_output).expect("it runs");
-    Row::of("limits_of_file_sizes_give_errors_with_help").assert(&Finished {
-        status: output.status.code(),
-        stdout: String::new(),
-        stderr: String::from_utf8(output.stderr).expect("it is text"),
-    });
+    Row::of("limits_of_file_sizes_give_errors_with_help").assert(&output.into());
 }
 
 #[test]

@@ -35,3 +35,7 @@ mod serve_prometheus;
 mod served;
 mod terminal;
 mod torture;
+
+/// A recording of some connections, by Linux 6.18.
+const RECORDING: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/recordings/v1-6.18-connections.tcps");

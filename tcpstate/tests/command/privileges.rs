@@ -19,11 +19,12 @@ use tcpstate_tests::{
     wait,
 };
 
-use super::served::{PATIENCE, Server, serve};
+use super::{
+    RECORDING,
+    served::{PATIENCE, Server, serve},
+};
 
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
-const RECORDING: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/recordings/v1-6.18-connections.tcps");
 
 /// The bits of the capabilities in a set.
 const DAC_OVERRIDE: u64 = 1 << 1;

@@ -2,6 +2,7 @@
 
 use super::{Load, Style};
 use crate::{
+    emulated::scaled,
     netns::{Place, spread_loopback},
     wait,
 };
@@ -28,6 +29,18 @@ impl Neighbours {
             (place, load)
         };
         Self((0..2).map(start).collect())
+    }
+
+    /// Calls a function ten times, each time after many further connections of the neighbours.
+    ///
+    /// # Panics
+    /// Panics if there is no traffic.
+    pub fn between_connections(&self, mut work: impl FnMut()) {
+        let step = scaled(2_000);
+        for round in 1..=10 {
+            self.await_connections(round * step);
+            work();
+        }
     }
 
     /// Waits until the namespaces have completed this number of connections since the start.

@@ -185,13 +185,11 @@ fn events_of_a_quiet_namespace_are_not_lost_in_its_busy_neighbours() {
     let mut events = traced.tracer.take_events().expect("events are asked for");
     let neighbours = Neighbours::start();
     let listener = Listener::open(Family::V4);
-    let step = scaled(2_000);
-    for round in 1..=10 {
-        neighbours.await_connections(round * step);
+    neighbours.between_connections(|| {
         let (client, server) = (listener.connect(), listener.accept());
         reset(client);
         drop(server);
-    }
+    });
     drop(listener);
     truth::await_end_of_sockets();
     let snapshot = traced.snapshot();

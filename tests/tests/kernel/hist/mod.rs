@@ -203,13 +203,11 @@ fn hist_of_a_quiet_namespace_has_no_missed_events_of_its_busy_neighbours() {
     let mut traced = timed_by(HistogramOptions::default());
     let neighbours = Neighbours::start();
     let listener = Listener::open(Family::V4);
-    let step = scaled(2_000);
-    for round in 1..=10 {
-        neighbours.await_connections(round * step);
+    neighbours.between_connections(|| {
         let (client, server) = (listener.connect(), listener.accept());
         reset(client);
         await_state(&server, Close, Instant::now());
-    }
+    });
     let (snapshot, histograms) = summary(&mut traced);
     drop(neighbours);
     let skipped = traced.tracer.probe().missed_events().expect("the count can be read");
