@@ -19,9 +19,10 @@ use crate::{
     error::Help as _,
     report::{
         Attached, CloseReason, CloseReasons, Cost, Counted, Difference, Event, Exits, Family,
-        FamilyRow, Gauge, Group, Histogram, Histograms, Hook, Hooks, Limit, Losses, Missed,
-        NamespaceRow, NamespaceStart, Of, PortReasons, Provider, ReasonCounts, Report, Runs,
-        Snapshot, SocketKind, Start, Tally, TimeWait, Transition, Transitions, Untimed, Verdict,
+        FamilyRow, Gauge, Group, Histogram, Histograms, Hook, Hooks, Key, Limit, Losses, Missed,
+        NamespaceRow, NamespaceStart, Of, OwnerCounts, OwnerGroup, OwnerKind, Owners, PortReasons,
+        Process, Provider, ReasonCounts, Report, Runs, Snapshot, SocketKind, Start, Tally,
+        TimeWait, Transition, Transitions, Untimed, Verdict, key::Value,
     },
 };
 
@@ -56,6 +57,57 @@ fn start() -> Start {
             NamespaceStart { netns: 7, name: Some("red".into()), states: gauges(2) },
             NamespaceStart { netns: 8, name: None, states: gauges(3) },
         ]),
+    }
+}
+
+/// Returns counts by owner that contain every kind of owner and value.
+fn owners() -> Owners {
+    let (total, interval) = (
+        OwnerCounts {
+            opened: 1,
+            connected: 2,
+            accepted: 3,
+            closed_first: 4,
+            ..OwnerCounts::default()
+        },
+        OwnerCounts {
+            closed_second: 5,
+            time_wait_entries: 6,
+            failed: 7,
+            reset: 8,
+            ..OwnerCounts::default()
+        },
+    );
+    let process = || Process { pid: 7, name: "a\u{1b}b".to_owned() };
+    let values = vec![
+        Value::Process(process()),
+        Value::Comm("curl".to_owned()),
+        Value::User(1000),
+        Value::Cgroup("/system.slice/nginx.service".to_owned().into()),
+        Value::Unit("nginx.service".to_owned()),
+        Value::Container("0123abcd".to_owned()),
+        Value::Netns(4_026_531_840, Some("blue".to_owned())),
+        Value::Port(443),
+        Value::Client,
+        Value::Address("192.0.2.1".parse().expect("an address")),
+        Value::Address("2001:db8::1".parse().expect("an address")),
+        Value::State(State::TimeWait),
+        Value::None,
+    ];
+    let group =
+        |kind, states| OwnerGroup { kind, states, total, interval, likely_owner: Some(process()) };
+    Owners {
+        by: vec![Key::Process, Key::RemotePort],
+        groups: vec![
+            group(OwnerKind::Group(values), Some([9; 10])),
+            group(OwnerKind::Other, Some([0; 10])),
+            group(OwnerKind::Unknown, Some([1; 10])),
+            group(OwnerKind::Gone, None),
+        ],
+        accepted: 10,
+        not_accepted: 11,
+        without_room: 12,
+        missed: 13,
     }
 }
 
@@ -106,6 +158,7 @@ fn snapshot(seconds: u64) -> Snapshot {
         map_errors: 8,
         cost: vec![Cost { program: "tcp_iterator".into(), total: runs, in_interval: runs }],
         process_time: Duration::from_millis(5),
+        owners: Some(owners()),
         families: Some([family(13), family(14)]),
         namespaces: Some(vec![NamespaceRow {
             netns: 9,

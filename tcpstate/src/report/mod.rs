@@ -14,9 +14,11 @@ mod family;
 mod gauge;
 mod histogram;
 mod hooks;
+pub mod key;
 mod limit;
 mod losses;
 mod namespace;
+mod owners;
 mod process;
 mod snapshot;
 mod tally;
@@ -34,9 +36,11 @@ pub use self::{
     gauge::{FamilyRow, Gauge, Transition},
     histogram::{Bucket, Histogram, Histograms, Of, SocketKind},
     hooks::{Attached, Hooks, Minis, Provider, Transitions},
+    key::Key,
     limit::{Acceptors, Effect, Limit, Reason, UnknownOwners},
     losses::{Losses, Missed},
     namespace::{Counted, NamespaceRow, NamespaceStart},
+    owners::{Column, OwnerCounts, OwnerGroup, OwnerKind, Owners, Totals},
     process::Process,
     snapshot::{Report, Snapshot, Start},
     tally::{Group, Tally, Untimed},

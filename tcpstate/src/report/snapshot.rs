@@ -6,7 +6,7 @@ use tcpstate_common::{State, abi::Flow};
 
 use super::{
     Attached, CloseReasons, Cost, Counted, FamilyRow, Gauge, Histograms, Losses, Missed,
-    NamespaceRow, NamespaceStart, TimeWait, Transition, Verdict,
+    NamespaceRow, NamespaceStart, Owners, TimeWait, Transition, Verdict,
 };
 
 /// The start report of a run, made when counting begins.
@@ -90,6 +90,8 @@ pub struct Snapshot {
     /// The counts of each network namespace in the order of inodes, if namespaces are counted
     /// separately.
     pub namespaces: Option<Vec<NamespaceRow>>,
+    /// The counts by owner, if sockets are grouped.
+    pub owners: Option<Owners>,
 }
 
 impl Snapshot {

@@ -122,6 +122,7 @@ pub(crate) fn at(seconds: u64, interval_start: u64) -> Snapshot {
         map_errors: 0,
         cost: Vec::new(),
         process_time: Duration::from_millis(2 * seconds),
+        owners: None,
     }
 }
 

@@ -311,6 +311,7 @@ impl Aggregator {
                 .namespaces
                 .as_ref()
                 .map(|namespaces| namespaces.show(provider, reading, interval_start)),
+            owners: None,
         }
     }
 

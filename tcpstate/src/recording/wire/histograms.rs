@@ -2,7 +2,6 @@
 
 use std::{
     ffi::OsString,
-    net::IpAddr,
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
     time::Duration,
 };
@@ -137,8 +136,7 @@ impl Wire<report::Group> for Group {
         use report::Group;
         match group {
             Group::Port(port) => Self::Port(*port),
-            Group::Address(IpAddr::V4(address)) => Self::Address(Bytes(address.octets().to_vec())),
-            Group::Address(IpAddr::V6(address)) => Self::Address(Bytes(address.octets().to_vec())),
+            Group::Address(address) => Self::Address(Wire::of(address)),
             Group::Netns(inode) => Self::Netns(*inode),
             Group::Cgroup(id, path) => Self::Cgroup(*id, Wire::of(path)),
             Group::Comm(name) => Self::Comm(Bytes(name.as_bytes().to_vec())),
@@ -151,12 +149,7 @@ impl Wire<report::Group> for Group {
         use report::Group;
         Ok(match self {
             Self::Port(port) => Group::Port(port),
-            Self::Address(Bytes(bytes)) => {
-                let v4 = <[u8; 4]>::try_from(bytes.as_slice()).map(IpAddr::from);
-                let v6 = <[u8; 16]>::try_from(bytes.as_slice()).map(IpAddr::from);
-                let address = v4.or(v6).map_err(|_| Malformed::message("no such address"))?;
-                Group::Address(address)
-            }
+            Self::Address(address) => Group::Address(address.read()?),
             Self::Netns(inode) => Group::Netns(inode),
             Self::Cgroup(id, path) => Group::Cgroup(id, path.read()?),
             Self::Comm(Bytes(name)) => Group::Comm(OsString::from_vec(name)),

@@ -10,6 +10,7 @@
 mod events;
 mod histograms;
 mod limited;
+mod owners;
 mod part;
 mod report;
 mod table;

@@ -6,6 +6,7 @@ use super::{
     Malformed,
     histograms::Histograms,
     limited::{List, Text},
+    owners::Owners,
     table::{Bound, HookName, Nanos, Newer, Number, Scope, Wire, wire},
 };
 use crate::report;
@@ -57,6 +58,7 @@ wire! {
         22 missed_elsewhere: Newer,
         23 audits: Newer,
         24 audited: Option<Nanos>,
+        25 owners: Option<Owners>,
     }
 
     NamespaceStart is report::NamespaceStart {
