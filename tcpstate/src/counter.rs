@@ -6,6 +6,7 @@ use std::{fs, os::unix::fs::MetadataExt as _, time::SystemTime};
 use crate::{
     aggregate::census::Census,
     filter::Filter,
+    procfs::users,
     report::count::{By, Cgroup, Count, Key, Name},
     source::{
         cgroups::Cgroups,
@@ -41,8 +42,9 @@ impl Counter {
         let by = self.groups.map(|(by, _)| by);
         let query = Query { filter: &self.filter, cgroups: by == Some(By::Cgroup), silence: false };
         let owners = if by == Some(By::Process) { Owners::now() } else { Owners::default() };
+        let nameless = if by == Some(By::Uid) { users::nameless() } else { None };
         let answer = sock_diag::collect(&query, Census::default, |census, socket| {
-            census.add(socket, by.map(|by| key(by, socket, &owners)));
+            census.add(socket, by.map(|by| key(by, socket, &owners, nameless)));
         })?;
         let time = SystemTime::now();
         let states = *answer.sum.states();
@@ -60,7 +62,7 @@ impl Counter {
 }
 
 /// Returns the group to which a socket belongs.
-fn key(by: By, socket: &Socket, owners: &Owners) -> Key {
+fn key(by: By, socket: &Socket, owners: &Owners, nameless: Option<u32>) -> Key {
     match by {
         By::LocalPort => Key::Port(socket.local.port()),
         By::RemotePort => Key::Port(socket.remote.port()),
@@ -70,7 +72,11 @@ fn key(by: By, socket: &Socket, owners: &Owners) -> Key {
             Some(holder) => owners.pid(holder.inode).map_or(Key::Unknown, Key::Process),
             None => Key::None,
         },
-        By::Uid => socket.holder.map_or(Key::None, |holder| Key::Uid(holder.uid)),
+        By::Uid => match socket.holder {
+            Some(holder) if Some(holder.uid) == nameless => Key::Unknown,
+            Some(holder) => Key::Uid(holder.uid),
+            None => Key::None,
+        },
         By::Cgroup => match (socket.cgroup, socket.holder) {
             (Some(id), _) => Key::Cgroup(id),
             (None, Some(_)) => Key::Unknown,

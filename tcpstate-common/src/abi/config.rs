@@ -41,6 +41,8 @@ pub struct Config {
     pub events: EventOffsets,
     /// Offsets of the fields that identify the owner of a socket; all 0 unless events are enabled.
     pub owners: OwnerOffsets,
+    /// The PID namespace in which the programs name processes.
+    pub pids: PidConfig,
     /// The events that a test makes the counting programs lose; all 0 without such a test.
     pub losses: LossConfig,
 }
@@ -208,6 +210,37 @@ pub struct OwnerOffsets {
     /// Distance from a `struct socket` to the `i_ino` (64 bits) of its inode.
     pub socket_inode: u32,
 }
+
+/// The PID namespace in which the programs name processes, and the byte offsets of the fields that
+/// lead from a task to its id in this namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct PidConfig {
+    /// Inode of the PID namespace; 0 if it is the initial namespace, for which no offset is needed.
+    /// If the namespace is [`NO_PID_NAMESPACE`], no process has an id.
+    pub namespace: u32,
+    /// `struct task_struct`, `thread_pid` (pointer to `struct pid`).
+    pub thread_pid: u32,
+    /// `struct pid`, `level` (32 bits): the depth of the innermost namespace of the process.
+    pub level: u32,
+    /// `struct pid`, `numbers` (an array of `struct upid`, one for each namespace of the process).
+    pub numbers: u32,
+    /// The size of `struct upid`.
+    pub upid_size: u32,
+    /// `struct upid`, `nr` (32 bits): the id.
+    pub nr: u32,
+    /// `struct upid`, `ns` (pointer to `struct pid_namespace`).
+    pub ns: u32,
+    /// `struct pid_namespace`, `ns.inum` (32 bits).
+    pub inum: u32,
+}
+
+/// An inode that no namespace has, for [`PidConfig::namespace`].
+pub const NO_PID_NAMESPACE: u32 = u32::MAX;
+
+/// The id of a process that has no id in the PID namespace [`PidConfig::namespace`]. The kernel's
+/// ids have at most 22 bits.
+pub const NO_PID: u32 = u32::MAX;
 
 /// The events that the counting programs lose in tests. A lost event changes no counter, and it is
 /// not counted as missed.

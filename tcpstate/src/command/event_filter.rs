@@ -10,6 +10,7 @@ use super::{duration, family, filter, help::FILTERS};
 use crate::{
     error::Help,
     filter::{EventFilter, Moves, Names, Numbers, TooManyNetworks},
+    procfs::pids::PidNamespace,
     source::cgroups::Cgroups,
 };
 
@@ -92,9 +93,19 @@ pub(super) enum Error {
         "cannot use --min-duration with hist: the filter would remove the short durations from each histogram"
     )]
     Shortest,
+    /// A process was given by its id, but the ids that the kernel and `/proc` use differ.
+    #[error(
+        "cannot use --pid: /proc does not show the PID namespace of tcpstate, so the ids are unknown"
+    )]
+    NoPids,
     /// The cgroup does not exist.
     #[error("cannot find the cgroup {0}: it does not exist")]
     NoCgroup(String),
+    /// The cgroup exists only in version 1.
+    #[error(
+        "cannot filter by the cgroup {0}: it is of version 1, and sockets belong to cgroups of version 2"
+    )]
+    OnlyVersion1(String),
     /// More cgroups match than the filter in the kernel can hold.
     #[error("cannot use --cgroup: it matches {0} cgroups, and the limit is {FILTER_ITEMS}")]
     ManyCgroups(usize),
@@ -116,6 +127,12 @@ impl Help for Error {
             Self::Shortest => "use the buckets of -o json, or tcpstate trace --events",
             Self::NoCgroup(_) => {
                 "list cgroups with `find /sys/fs/cgroup -type d`; a container whose id is given must be running"
+            }
+            Self::NoPids => {
+                "mount /proc for this PID namespace (mount -t proc proc /proc), or use --comm"
+            }
+            Self::OnlyVersion1(_) => {
+                "use --pid or --comm with the processes of the cgroup, or --netns pid:N with a process of the container"
             }
             Self::ManyCgroups(_) => "choose a parent cgroup",
             Self::Networks(_) => "use shorter prefixes, or filter the output",
@@ -172,13 +189,16 @@ impl ConnectionConditions {
     }
 
     /// Adds the conditions of these flags to a filter, and returns the filter.
-    pub(super) fn narrow(&self, filter: EventFilter) -> EventFilter {
-        EventFilter {
+    pub(super) fn narrow(&self, filter: EventFilter) -> Result<EventFilter, Error> {
+        if self.pid.is_some() && PidNamespace::of_proc() == PidNamespace::Unknown {
+            return Err(Error::NoPids);
+        }
+        Ok(EventFilter {
             pids: self.pid.clone(),
             comms: self.comm.clone(),
             min_duration: self.min_duration,
             ..filter
-        }
+        })
     }
 }
 
@@ -208,7 +228,12 @@ impl CgroupPaths {
         for place in &self.0 {
             let matching = cgroups.matching(place);
             if matching.is_empty() {
-                return Err(Error::NoCgroup(place.clone()));
+                let place = place.clone();
+                return Err(if Cgroups::is_in_version_1(&place) {
+                    Error::OnlyVersion1(place)
+                } else {
+                    Error::NoCgroup(place)
+                });
             }
             numbers.extend(matching);
         }

@@ -239,7 +239,7 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
         time_wait: arguments.time_wait_provider,
         syn_recv: arguments.syn_recv_provider,
         events: arguments.events.options(),
-        event_filter: arguments.connection.narrow(arguments.filter.filter()?),
+        event_filter: arguments.connection.narrow(arguments.filter.filter()?)?,
         statistics: arguments.cost,
         log: arguments.bpf_log,
         max_scan_sockets: arguments.max_scan_sockets.map(NonZeroU32::get),

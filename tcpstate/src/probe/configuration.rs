@@ -4,8 +4,8 @@
 use tcpstate_common::{
     abi::{
         Config, EventOffsets, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP, FLAG_DROP_TRACKED, FLAG_EVENTS,
-        FLAG_FAMILIES, FLAG_LOG, FLAG_MAKE_COOKIES, FLAG_NAMESPACES, OwnerOffsets, RecordOffsets,
-        is_plain,
+        FLAG_FAMILIES, FLAG_LOG, FLAG_MAKE_COOKIES, FLAG_NAMESPACES, OwnerOffsets, PidConfig,
+        RecordOffsets, is_plain,
     },
     histogram::By,
 };
@@ -63,6 +63,11 @@ pub(super) fn of(
             owners::offsets(&types.fields)?
         } else {
             OwnerOffsets::default()
+        },
+        pids: if options.needs_owners() {
+            owners::pids(&types.fields)
+        } else {
+            PidConfig::default()
         },
         losses: options.testing.losses.map(SeededLosses::config).unwrap_or_default(),
     })

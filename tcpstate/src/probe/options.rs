@@ -169,7 +169,7 @@ impl SeededLosses {
 
 impl Options {
     /// Returns whether the options need the owner or the cgroup of a socket.
-    pub(super) fn needs_owners(&self) -> bool {
+    pub(crate) fn needs_owners(&self) -> bool {
         let by = self.histograms.and_then(|histograms| histograms.by);
         self.events.is_some() || by == Some(By::Cgroup) || self.event_filter.cgroups.is_some()
     }

@@ -1,7 +1,7 @@
 //! Attaches the hooks that find the owners of accepted connections, if events are enabled.
 
 use aya::{Ebpf, maps::HashMap, maps::MapData};
-use tcpstate_common::abi::{OwnerHint, OwnerOffsets};
+use tcpstate_common::abi::{NO_PID_NAMESPACE, OwnerHint, OwnerOffsets, PidConfig};
 
 use super::{
     Error, btf,
@@ -9,7 +9,10 @@ use super::{
     programs::{map_error, take_map},
     types::Types,
 };
-use crate::report::{Acceptors, Limit};
+use crate::{
+    procfs::pids::PidNamespace,
+    report::{Acceptors, Limit},
+};
 
 /// The kernel function that returns accepted connections.
 const ACCEPT: &str = "inet_csk_accept";
@@ -109,4 +112,30 @@ pub(super) fn offsets(btf: &btf::Btf) -> Result<OwnerOffsets, btf::Error> {
         offsets.kn_parent = parent.or_else(|_| btf.offset("kernfs_node", "__parent", 64))?;
     }
     Ok(offsets)
+}
+
+/// Returns the PID namespace in which the BPF programs name processes, and the fields that lead to
+/// the ids. If the namespace or the fields are unknown, events have no process ids.
+pub(super) fn pids(btf: &btf::Btf) -> PidConfig {
+    let none = PidConfig { namespace: NO_PID_NAMESPACE, ..PidConfig::default() };
+    match PidNamespace::of_proc() {
+        PidNamespace::Initial => PidConfig::default(),
+        PidNamespace::Inner(namespace) => pids_in(namespace, btf).unwrap_or(none),
+        PidNamespace::Unknown => none,
+    }
+}
+
+fn pids_in(namespace: u32, btf: &btf::Btf) -> Result<PidConfig, btf::Error> {
+    let ns = btf.offset("upid", "ns", 64)?;
+    Ok(PidConfig {
+        namespace,
+        thread_pid: btf.offset("task_struct", "thread_pid", 64)?,
+        level: btf.offset("pid", "level", 32)?,
+        numbers: btf.field("pid", "numbers")?.offset_bits / 8,
+        // `ns` is the last field of `struct upid`.
+        upid_size: ns + 8,
+        nr: btf.offset("upid", "nr", 32)?,
+        ns,
+        inum: btf.offset("pid_namespace", "ns.inum", 32)?,
+    })
 }

@@ -4,7 +4,10 @@
 pub mod counters;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
+pub mod pids;
 pub mod sysctl;
+pub mod time;
+pub mod users;
 
 use std::{io, path::Path};
 

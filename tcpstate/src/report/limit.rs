@@ -60,6 +60,10 @@ pub enum Limit {
         /// The number of namespaces that could not be found or entered.
         unentered: u64,
     },
+    /// The clock of this time namespace cannot be compared with the host's clock.
+    Clock,
+    /// Containers are in cgroups of version 1, but sockets belong to cgroups of version 2.
+    Cgroups,
     /// A limit that was read from a recording.
     Recorded(String),
 }
@@ -172,9 +176,11 @@ impl Acceptors {
 /// The reason why sockets that were opened before the start have no owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownOwners {
-    /// tcpstate runs outside the host's PID namespace. The process ids that tcpstate reads
-    /// therefore differ from the ids that the BPF programs see.
-    OtherPidNamespace,
+    /// `/proc` shows an inner PID namespace. Processes outside this namespace have no id in it,
+    /// and tcpstate cannot find their open sockets.
+    OutsidePidNamespace,
+    /// `/proc` shows no PID namespace that tcpstate can identify, so no id is known.
+    NoPidNamespace,
     /// The owners of this number of sockets did not fit in the table of owners.
     TableFull(u64),
     /// This user may not read the open files of all processes.
@@ -216,6 +222,12 @@ impl fmt::Display for Limit {
                 to,
                 "namespaces: {unentered} could not be found or entered: sockets opened there before the start are counted only after they change state"
             ),
+            Self::Clock => to.write_str(
+                "events: times are shifted, because the offset of the time namespace cannot be read",
+            ),
+            Self::Cgroups => to.write_str(
+                "cgroups: this host uses cgroup version 1, and sockets belong to cgroups of version 2: lines get cgroup and container from /proc/PID/cgroup, --cgroup and --by cgroup see only version 2",
+            ),
             Self::Recorded(sentence) => to.write_str(sentence),
         }
     }
@@ -226,9 +238,11 @@ impl UnknownOwners {
         const SUBJECT: &str = "owners: not found for sockets opened before the start";
         const EFFECT: &str = "they have no owner until they connect or listen again";
         match self {
-            Self::OtherPidNamespace => write!(
-                to,
-                "{SUBJECT}, because tcpstate runs outside the host's PID namespace: {EFFECT}"
+            Self::OutsidePidNamespace => to.write_str(
+                "owners: processes outside this PID namespace have no pid: sockets that they opened before the start have no owner",
+            ),
+            Self::NoPidNamespace => to.write_str(
+                "owners: pids are unknown, because /proc does not show the PID namespace of tcpstate: sockets opened before the start have no owner",
             ),
             Self::TableFull(sockets) => write!(
                 to,

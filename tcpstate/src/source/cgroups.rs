@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::process_cgroups::{ProcessCgroups, host_uses_version_1};
 use crate::{
     report::{Cgroup, container::container},
     text::readable,
@@ -35,6 +36,18 @@ impl Cgroups {
     #[must_use]
     pub fn now() -> Self {
         root().map(Self::below).unwrap_or_default()
+    }
+
+    /// Returns whether a cgroup of version 1 matches the text, which is as in
+    /// [`matching`](Self::matching).
+    #[must_use]
+    pub fn is_in_version_1(path_or_id: &str) -> bool {
+        // Each hierarchy of version 1 is mounted in a folder with the names of its controllers.
+        let hierarchies = fs::read_dir(ROOTS[1]).into_iter().flatten().flatten();
+        let mut roots = hierarchies.map(|hierarchy| hierarchy.path()).filter(|path| {
+            path.join("cgroup.procs").exists() && !path.join("cgroup.controllers").exists()
+        });
+        roots.any(|root| !Self::below(&root).matching(path_or_id).is_empty())
     }
 
     fn below(root: &Path) -> Self {
@@ -96,12 +109,38 @@ pub struct Resolver {
     /// The time of the last walk over all cgroups. A walk finds the cgroups whose folders cannot be
     /// opened by id.
     walked: Option<Instant>,
+    /// The cgroups of processes, on a host that uses cgroup version 1.
+    processes: Option<ProcessCgroups>,
 }
 
 /// The minimum time between two walks over all cgroups.
 const WALK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Resolver {
+    /// Returns a resolver for the cgroups of sockets.
+    pub(super) fn for_sockets() -> Self {
+        let processes = host_uses_version_1().then(ProcessCgroups::default);
+        Self { processes, ..Self::default() }
+    }
+
+    /// Returns the cgroup of a socket. `id` is the socket's cgroup of version 2. If the host uses
+    /// version 1 and version 2 names no container, the cgroup is that of the socket's process.
+    /// `age` is the age of the event in which the process was seen.
+    pub(super) fn of_socket(
+        &mut self,
+        id: u64,
+        pid: Option<u32>,
+        cookie: Option<u64>,
+        age: Duration,
+    ) -> Option<Arc<Cgroup>> {
+        let by_id = self.get(id);
+        let names_container = by_id.as_ref().is_some_and(|cgroup| cgroup.container.is_some());
+        match &mut self.processes {
+            Some(processes) if !names_container => processes.get(pid, cookie, age).or(by_id),
+            _ => by_id,
+        }
+    }
+
     /// Returns the cgroup with this id. A cgroup that no longer exists is found only if an earlier
     /// look-up or walk found the cgroup.
     pub fn get(&mut self, id: u64) -> Option<Arc<Cgroup>> {

@@ -13,17 +13,20 @@ use aya::maps::{MapData, RingBuf};
 use nix::time::{ClockId, clock_gettime};
 use tcpstate_common::{
     State,
-    abi::{EVENT_IS_AMENDABLE, EventRecord, RecordKind, UNKNOWN_DURATION},
+    abi::{EVENT_IS_AMENDABLE, EventRecord, NO_PID, RecordKind, UNKNOWN_DURATION},
 };
 
 use super::{cgroups::Resolver, close_reason, coalesce::Coalescer};
-use crate::report::{Cgroup, Event, Family, Hook};
+use crate::{
+    procfs::time::monotonic_offset,
+    report::{Cgroup, Event, Family, Hook},
+};
 
 /// Decodes a record. The function returns `None` for a state or a family that TCP does not have.
 fn event_of(
     record: &EventRecord,
-    since_1970: Duration,
-    cgroup: impl FnOnce(u64) -> Option<Arc<Cgroup>>,
+    clock: &Clock,
+    cgroup: impl FnOnce(&EventRecord) -> Option<Arc<Cgroup>>,
 ) -> Option<Event> {
     let hook = match record.kind {
         kind if kind == RecordKind::Transition as u8 => Hook::Transitions,
@@ -42,7 +45,7 @@ fn event_of(
     let is_child = may_lack_peer && to == State::SynRecv && record.flags & EVENT_IS_AMENDABLE != 0;
     let has_peer = !may_lack_peer || to == State::SynSent || (to == State::SynRecv && !is_child);
     let local = address(family, record.local);
-    let monotonic = Duration::from_nanos(record.time);
+    let monotonic = clock.here(record.time);
     let comm = || {
         let name = record.comm.split(|&byte| byte == 0).next().unwrap_or_default();
         OsString::from_vec(name.to_vec())
@@ -56,7 +59,7 @@ fn event_of(
     };
     Some(Event {
         hook,
-        time: UNIX_EPOCH + since_1970 + monotonic,
+        time: UNIX_EPOCH + clock.since_1970 + monotonic,
         monotonic,
         from,
         to,
@@ -67,10 +70,10 @@ fn event_of(
         remote_port: has_peer.then_some(record.remote_port),
         netns: record.netns,
         cookie: Some(record.cookie).filter(|&cookie| cookie != 0),
-        pid: Some(record.pid).filter(|&pid| pid != 0),
+        pid: Some(record.pid).filter(|&pid| pid != 0 && pid != NO_PID),
         comm: (record.pid != 0).then(comm),
         uid: Some(record.uid).filter(|&uid| uid != u32::MAX),
-        cgroup: cgroup(record.cgroup),
+        cgroup: cgroup(record),
         duration: Some(record.duration)
             .filter(|&nanos| nanos != UNKNOWN_DURATION)
             .map(Duration::from_nanos),
@@ -99,12 +102,16 @@ pub struct Events {
     max_records: usize,
     coalescer: Coalescer,
     cgroups: Resolver,
+    /// The monotonic clock of this process minus the clock of the records, in nanoseconds.
+    offset: i64,
 }
 
 impl Events {
     pub(crate) fn new(ring: RingBuf<MapData>, bytes: u32) -> Self {
         let max_records = bytes as usize / size_of::<EventRecord>();
-        Self { ring, max_records, coalescer: Coalescer::default(), cgroups: Resolver::default() }
+        let (coalescer, cgroups) = (Coalescer::default(), Resolver::for_sockets());
+        // If the offset is unknown, the run has the limit `Clock`.
+        Self { ring, max_records, coalescer, cgroups, offset: monotonic_offset().unwrap_or(0) }
     }
 
     /// Returns the maximum number of events that fit in the ring buffer.
@@ -122,7 +129,7 @@ impl Events {
                     return Some(record);
                 }
                 if !events.take_in() {
-                    return events.coalescer.pop(Some(monotonic()));
+                    return events.coalescer.pop(Some(Clock::now(events.offset).of_records()));
                 }
             }
         })
@@ -140,11 +147,16 @@ impl Events {
         mut next: impl FnMut(&mut Self) -> Option<EventRecord>,
     ) -> Vec<Event> {
         // The time is computed for each call, because the wall clock may be set between calls.
-        let since_1970 = since_1970();
+        let clock = Clock::now(self.offset);
         let mut events = Vec::new();
         while events.len() < max {
             let Some(record) = next(self) else { break };
-            events.extend(event_of(&record, since_1970, |id| self.cgroups.get(id)));
+            events.extend(event_of(&record, &clock, |record| {
+                let pid = Some(record.pid).filter(|&pid| pid != 0 && pid != NO_PID);
+                let cookie = Some(record.cookie).filter(|&cookie| cookie != 0);
+                let age = clock.of_records().saturating_sub(Duration::from_nanos(record.time));
+                self.cgroups.of_socket(record.cgroup, pid, cookie, age)
+            }));
         }
         events
     }
@@ -163,15 +175,35 @@ impl Events {
     }
 }
 
-fn monotonic() -> Duration {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
+/// The current times of the clocks.
+struct Clock {
+    /// The wall-clock time at which the monotonic clock of this process was zero, as the time since
+    /// 1970.
+    since_1970: Duration,
+    /// The current time of the monotonic clock of this process.
+    monotonic: Duration,
+    /// The monotonic clock of this process minus the clock of the records, in nanoseconds. It is
+    /// not 0 in a time namespace.
+    offset: i64,
 }
 
-/// Returns the wall-clock time at which the monotonic clock was zero, as the time since 1970. The
-/// function computes this time from the current times of both clocks.
-fn since_1970() -> Duration {
-    let wall = clock_gettime(ClockId::CLOCK_REALTIME).map(Duration::from).unwrap_or_default();
-    wall.saturating_sub(monotonic())
+impl Clock {
+    fn now(offset: i64) -> Self {
+        let now = |clock| clock_gettime(clock).map(Duration::from).unwrap_or_default();
+        let (wall, monotonic) = (now(ClockId::CLOCK_REALTIME), now(ClockId::CLOCK_MONOTONIC));
+        Self { since_1970: wall.saturating_sub(monotonic), monotonic, offset }
+    }
+
+    /// Returns the current time of the clock that the records use.
+    fn of_records(&self) -> Duration {
+        let nanos = u64::try_from(self.monotonic.as_nanos()).unwrap_or(u64::MAX);
+        Duration::from_nanos(nanos.saturating_add_signed(self.offset.saturating_neg()))
+    }
+
+    /// Converts the time of a record to the monotonic clock of this process.
+    fn here(&self, time: u64) -> Duration {
+        Duration::from_nanos(time.saturating_add_signed(self.offset))
+    }
 }
 
 #[cfg(test)]
@@ -195,7 +227,37 @@ mod tests {
     }
 
     fn event(record: &EventRecord) -> Event {
-        event_of(record, Duration::from_secs(1000), |_| None).expect("TCP has these states")
+        event_of(record, &clock(0), |_| None).expect("TCP has these states")
+    }
+
+    fn clock(offset: i64) -> Clock {
+        let since_1970 = Duration::from_secs(1000);
+        Clock { since_1970, monotonic: Duration::from_secs(90), offset }
+    }
+
+    #[test]
+    fn times_of_records_are_shifted_to_the_clock_of_the_time_namespace() {
+        let record = record(State::Established, State::CloseWait);
+        for (offset, monotonic) in
+            [(60_000_000_000, 67_000_000_001), (-5_000_000_000, 2_000_000_001)]
+        {
+            let event = event_of(&record, &clock(offset), |_| None).expect("TCP has these states");
+            assert_eq!(event.monotonic, Duration::from_nanos(monotonic));
+            assert_eq!(event.time, UNIX_EPOCH + Duration::from_secs(1000) + event.monotonic);
+        }
+        assert_eq!(clock(60_000_000_000).of_records(), Duration::from_secs(30));
+        assert_eq!(clock(-5_000_000_000).of_records(), Duration::from_secs(95));
+    }
+
+    #[test]
+    fn a_process_outside_the_pid_namespace_has_a_name_and_no_pid() {
+        let record = EventRecord {
+            pid: NO_PID,
+            comm: *b"curl\0\0\0\0\0\0\0\0\0\0\0\0",
+            ..record(State::Established, State::CloseWait)
+        };
+        let event = event(&record);
+        assert_eq!((event.pid, event.comm), (None, Some("curl".into())));
     }
 
     #[test]
@@ -274,7 +336,7 @@ mod tests {
             EventRecord { to: 77, ..record(State::Close, State::Listen) },
             EventRecord { family: 1, ..record(State::Close, State::Listen) },
         ] {
-            assert_eq!(event_of(&record, Duration::ZERO, |_| None), None);
+            assert_eq!(event_of(&record, &clock(0), |_| None), None);
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod live;
 mod namespaces;
 mod owner_hints;
 pub mod owners;
+pub(crate) mod process_cgroups;
 pub mod sock_diag;
 
 use std::{

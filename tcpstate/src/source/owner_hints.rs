@@ -1,26 +1,21 @@
 //! Finds the owners of sockets that were opened before the start. The module stores the owners as
 //! hints for the BPF programs. The key of a hint is the inode of the socket's file.
 
-use std::{fs, num::NonZeroU32, os::unix::fs::MetadataExt as _};
+use std::{fs, num::NonZeroU32};
 
 use aya::maps::{HashMap, MapData};
 use tcpstate_common::abi::{COMM_BYTES, OwnerHint};
 
 use super::owners::Owners;
-use crate::report::UnknownOwners;
-
-/// The inode of the initial PID namespace (`PROC_PID_INIT_INO` in `include/linux/proc_ns.h`).
-const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
+use crate::{procfs::pids::PidNamespace, report::UnknownOwners};
 
 /// Stores a hint for each open socket of each process. If some open sockets have no owner, the
 /// function returns the reason.
 pub(super) fn leave(hints: &mut HashMap<MapData, u64, OwnerHint>) -> Option<UnknownOwners> {
-    // The BPF programs use the process ids of the initial PID namespace, so the hints must use
-    // these ids too.
-    if fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino())
-        != FIRST_PID_NAMESPACE
-    {
-        return Some(UnknownOwners::OtherPidNamespace);
+    // The BPF programs use the process ids that `/proc` shows, so the hints fit them.
+    let namespace = PidNamespace::of_proc();
+    if namespace == PidNamespace::Unknown {
+        return Some(UnknownOwners::NoPidNamespace);
     }
     let owners = Owners::now();
     let mut names = std::collections::HashMap::new();
@@ -34,7 +29,11 @@ pub(super) fn leave(hints: &mut HashMap<MapData, u64, OwnerHint>) -> Option<Unkn
     if refused > 0 {
         return Some(UnknownOwners::TableFull(refused));
     }
-    owners.has_hidden_files().then_some(UnknownOwners::Hidden)
+    match namespace {
+        _ if owners.has_hidden_files() => Some(UnknownOwners::Hidden),
+        PidNamespace::Inner(_) => Some(UnknownOwners::OutsidePidNamespace),
+        _ => None,
+    }
 }
 
 /// Returns the name of a process, if the process still runs.

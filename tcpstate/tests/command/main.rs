@@ -33,6 +33,7 @@ mod serve_abuse;
 mod serve_hist;
 mod serve_prometheus;
 mod served;
+mod surroundings;
 mod terminal;
 mod torture;
 

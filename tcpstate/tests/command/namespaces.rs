@@ -20,7 +20,7 @@ fn tcpstate(arguments: &[&str]) -> Command {
 }
 
 /// Asserts that the command fails and prints two lines: the cause and the help.
-fn assert_refused(command: &mut Command, cause: &str, help: &str) {
+pub(crate) fn assert_refused(command: &mut Command, cause: &str, help: &str) {
     let Finished { status, stdout, stderr } = run(command);
     assert_eq!((status, stdout.as_str()), (Some(2), ""), "{stderr}");
     assert_eq!(stderr.lines().count(), 2, "{stderr}");

@@ -5,6 +5,7 @@ mod listing;
 mod losses;
 mod processor_time;
 mod scan;
+mod surroundings;
 
 use std::{sync::Arc, time::Duration};
 
@@ -73,6 +74,8 @@ pub struct Live {
     /// The reason why sockets that were opened before the start have no owners, if events are
     /// enabled.
     unknown_owners: Option<UnknownOwners>,
+    /// The limits of the namespaces in which tcpstate runs, for events and cgroups.
+    surroundings: Vec<Limit>,
 }
 
 impl Live {
@@ -87,6 +90,7 @@ impl Live {
         let mut live = Self {
             starts_events: probe.is_tracking(),
             unknown_owners,
+            surroundings: surroundings::limits(options),
             namespaces: probe.rows.take().map(Namespaces::new),
             timer: probe.histograms.as_ref().map(|hook| Timer::new(hook.by, hook.is_filtered)),
             unentered: 0,
@@ -206,6 +210,7 @@ impl Live {
     pub fn limits(&self) -> Vec<Limit> {
         let mut limits = self.probe.limits().to_vec();
         limits.extend(self.unknown_owners.map(Limit::EarlierSockets));
+        limits.extend(self.surroundings.iter().cloned());
         if self.unentered > 0 {
             limits.push(Limit::Namespaces { unentered: self.unentered });
         }
