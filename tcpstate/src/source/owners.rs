@@ -8,7 +8,9 @@ use std::{
     collections::HashMap, ffi::OsStr, fs, num::NonZeroU32, os::unix::ffi::OsStrExt as _, path::Path,
 };
 
-use crate::{report::Process, text::readable};
+use caps::Capability;
+
+use crate::{probe::privileges, procfs::pids::PidNamespace, report::Process, text::readable};
 
 /// The maximum number of sockets whose owners are stored. The entry of a socket needs eight bytes,
 /// and at most half of the table is empty.
@@ -20,6 +22,62 @@ const MAX_SOCKETS: usize = 1 << 22;
 pub struct Owners {
     pids: HashMap<NonZeroU32, u32>,
     has_hidden_files: bool,
+    sight: Sight,
+}
+
+/// Which processes a search for the owners of sockets has looked into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sight {
+    /// All processes of the host. A socket without an owner is in no file table of a process.
+    #[default]
+    All,
+    /// All processes of an inner PID namespace. Other processes are not visible.
+    PidNamespace,
+    /// All processes except those that even a privileged user may not inspect.
+    Guarded,
+    /// The processes that this user may inspect.
+    OwnUser,
+}
+
+impl Sight {
+    fn of(has_hidden_files: bool) -> Self {
+        let is_privileged = privileges::has(Capability::CAP_SYS_PTRACE);
+        // With the mount option hidepid, a user does not even see the processes of other users.
+        let has_hidden_processes = !Path::new("/proc/1").exists();
+        match (has_hidden_files || has_hidden_processes, PidNamespace::of_proc()) {
+            (true, _) if !is_privileged => Self::OwnUser,
+            (_, PidNamespace::Inner(_) | PidNamespace::Unknown) => Self::PidNamespace,
+            (true, PidNamespace::Initial) => Self::Guarded,
+            (false, PidNamespace::Initial) => Self::All,
+        }
+    }
+
+    /// Returns why a socket that a program uses has no visible owner.
+    #[must_use]
+    pub const fn why_unknown(self) -> &'static str {
+        match self {
+            Self::All => "they are in no process's file table",
+            Self::PidNamespace => "no process of this PID namespace has them open",
+            Self::Guarded => "no process that root may inspect has them open",
+            Self::OwnUser => "this user may not read the open files of other users",
+        }
+    }
+
+    /// Returns how to find the owner.
+    #[must_use]
+    pub const fn help(self) -> &'static str {
+        match self {
+            Self::All | Self::Guarded => {
+                "look at the program of the listener: it may have sent the sockets to a process that has not received them (SCM_RIGHTS), or use io_uring"
+            }
+            Self::PidNamespace => {
+                "run tcpstate in the PID namespace of the host (docker run --pid=host ...)"
+            }
+            Self::OwnUser => {
+                "run tcpstate as root (sudo tcpstate count ...), or grant it CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+            }
+        }
+    }
 }
 
 impl Owners {
@@ -43,6 +101,7 @@ impl Owners {
                 owners.has_hidden_files = true;
             }
         }
+        owners.sight = Sight::of(owners.has_hidden_files);
         owners
     }
 
@@ -67,6 +126,12 @@ impl Owners {
     /// For each open socket, returns the inode and the id of the process that has the socket open.
     pub(super) fn sockets(&self) -> impl Iterator<Item = (NonZeroU32, u32)> + '_ {
         self.pids.iter().map(|(&inode, &pid)| (inode, pid))
+    }
+
+    /// Returns which processes were looked into.
+    #[must_use]
+    pub fn sight(&self) -> Sight {
+        self.sight
     }
 
     /// Returns whether some process has open files that this user may not read.

@@ -14,7 +14,7 @@ use super::ages::Ages;
 use crate::{
     report::Process,
     source::{
-        owners::{self, Owners},
+        owners::{self, Owners, Sight},
         sock_diag::{self, Socket},
     },
 };
@@ -26,6 +26,7 @@ const MAX_SOCKETS: usize = 1 << 16;
 #[derive(Clone, Copy, Debug)]
 pub struct Held {
     holder: sock_diag::SocketFile,
+    local: SocketAddr,
     remote: SocketAddr,
     silence: Option<Duration>,
     unread: u32,
@@ -37,6 +38,7 @@ impl Held {
     pub fn of(holder: sock_diag::SocketFile, socket: &Socket) -> Self {
         Self {
             holder,
+            local: socket.local,
             remote: socket.remote,
             silence: socket.detail.silence,
             // The kernel counts the peer's FIN as one byte of unread data.
@@ -65,6 +67,10 @@ pub struct Holder {
     pub process: Option<Process>,
     /// The user of the sockets.
     pub uid: u32,
+    /// The processes among which the program was looked for.
+    pub sight: Sight,
+    /// The process of the listener that accepted the connections, if the program is not visible.
+    pub listener: Option<Process>,
     /// The number of sockets for each duration of the peer's silence.
     pub ages: Ages,
     /// The number of received bytes that the program has not read.
@@ -93,16 +99,24 @@ impl Holding {
         self.held.len() as u64 + self.beyond
     }
 
-    fn group_by_process(&mut self, owners: &Owners) {
-        let mut groups: BTreeMap<(Option<u32>, u32), Vec<&Held>> = BTreeMap::new();
+    fn group_by_process(&mut self, owners: &Owners, listening: &Listening) {
+        let mut groups: BTreeMap<(Option<u32>, u32, Option<u32>), Vec<&Held>> = BTreeMap::new();
         for held in &self.held {
             let pid = owners.pid(held.holder.inode);
             // A visible process may hold sockets of several users, so the key of its group does not
-            // contain the user.
-            let uid = if pid.is_some() { 0 } else { held.holder.uid };
-            groups.entry((pid, uid)).or_default().push(held);
+            // contain the user. A socket without a visible process is grouped by its listener.
+            let (uid, listener) = match pid {
+                Some(_) => (0, None),
+                None => (held.holder.uid, listening.pid(held.local, owners)),
+            };
+            groups.entry((pid, uid, listener)).or_default().push(held);
         }
-        self.holders = groups.into_iter().map(|((pid, _), held)| Holder::of(pid, &held)).collect();
+        let holder = |((pid, _, listener), held): ((_, _, Option<u32>), Vec<&Held>)| Holder {
+            sight: owners.sight(),
+            listener: listener.map(owners::process),
+            ..Holder::of(pid, &held)
+        };
+        self.holders = groups.into_iter().map(holder).collect();
         self.holders.sort_by_key(|holder| std::cmp::Reverse(holder.ages.total()));
     }
 }
@@ -119,6 +133,8 @@ impl Holder {
         Self {
             process: pid.map(owners::process),
             uid: held.first().map_or(0, |held| held.holder.uid),
+            sight: Sight::All,
+            listener: None,
             ages,
             unread: held.iter().map(|held| u64::from(held.unread)).sum(),
             peer: peer.map(|(peer, _)| peer),
@@ -132,8 +148,54 @@ impl Holder {
     pub fn name(&self) -> String {
         match &self.process {
             Some(process) => format!("{}[{}]", process.name, process.pid),
-            None => format!("a program of uid {} that this user cannot see", self.uid),
+            None => {
+                let uid = self.uid;
+                let program = match self.sight {
+                    Sight::OwnUser => format!("a program of uid {uid} that this user cannot see"),
+                    Sight::PidNamespace => {
+                        format!("a program of uid {uid} outside this PID namespace")
+                    }
+                    Sight::All | Sight::Guarded => format!("an unknown program of uid {uid}"),
+                };
+                match self.listener_name() {
+                    Some(listener) => format!("{program} (listener: {listener})"),
+                    None => program,
+                }
+            }
         }
+    }
+
+    /// Returns the name of the program whose listener accepted the connections.
+    #[must_use]
+    pub fn listener_name(&self) -> Option<String> {
+        let process = self.listener.as_ref()?;
+        Some(format!("{}[{}]", process.name, process.pid))
+    }
+}
+
+/// The files of the listeners, by the port of the listener.
+#[derive(Clone, Debug, Default)]
+pub struct Listening(HashMap<u16, Vec<(SocketAddr, sock_diag::SocketFile)>>);
+
+impl Listening {
+    /// Adds a listener.
+    pub fn add(&mut self, local: SocketAddr, holder: sock_diag::SocketFile) {
+        self.0.entry(local.port()).or_default().push((local, holder));
+    }
+
+    /// Returns the process of the listener that accepts connections to a local address.
+    fn pid(&self, local: SocketAddr, owners: &Owners) -> Option<u32> {
+        let listeners = self.0.get(&local.port())?;
+        let address = local.ip().to_canonical();
+        let rank = |listener: &SocketAddr| match listener.ip().to_canonical() {
+            ip if ip == address => Some(0),
+            ip if ip.is_unspecified() && ip.is_ipv4() == address.is_ipv4() => Some(1),
+            // A listener on `::` may also accept IPv4 connections.
+            ip if ip.is_unspecified() && address.is_ipv4() => Some(2),
+            _ => None,
+        };
+        let best = listeners.iter().filter_map(|(ip, file)| Some((rank(ip)?, file)));
+        owners.pid(best.min_by_key(|&(rank, _)| rank)?.1.inode)
     }
 }
 
@@ -159,13 +221,14 @@ pub(super) fn limit(limits: &str) -> Option<u64> {
 pub fn ask(
     single: Vec<sock_diag::SocketFile>,
     many: [&mut Holding; 2],
+    listening: &Listening,
 ) -> HashMap<NonZeroU32, Process> {
     if single.is_empty() && many.iter().all(|holding| holding.held.is_empty()) {
         return HashMap::new();
     }
     let owners = Owners::now();
     for holding in many {
-        holding.group_by_process(&owners);
+        holding.group_by_process(&owners, listening);
     }
     let named = single
         .into_iter()

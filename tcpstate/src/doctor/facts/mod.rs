@@ -42,6 +42,7 @@ pub use self::{
     sysctls::Sysctls,
 };
 use crate::probe::kernel::Kernel;
+pub use crate::source::owners::Sight;
 
 /// A value that was read, or the reason why the value could not be read.
 pub type Known<T> = Result<T, Missing>;

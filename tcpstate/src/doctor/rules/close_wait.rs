@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Finding, Level, MAX_FINDINGS, Rule, ok, or_ok, plural};
 use crate::doctor::{
     Thresholds,
-    facts::{Facts, Holder, Known},
+    facts::{Facts, Holder, Known, Sight},
     thresholds::CloseWait,
 };
 
@@ -74,6 +74,39 @@ fn leak(holder: &Holder, limits: &CloseWait) -> (Level, u64, u64) {
     (level, settled, old)
 }
 
+/// Returns the advice and the command, if no visible process has the sockets open.
+fn without_program(holder: &Holder) -> (String, String) {
+    let count = "sudo tcpstate count --state close-wait --by process".to_owned();
+    match holder.sight {
+        Sight::OwnUser => (
+            "Run doctor as root to see the program. The program has to close these connections."
+                .to_owned(),
+            count,
+        ),
+        Sight::PidNamespace => (
+            "Run doctor in the PID namespace of the host to see the program. The program has to \
+             close these connections."
+                .to_owned(),
+            count,
+        ),
+        Sight::All | Sight::Guarded => {
+            let program = holder.listener_name();
+            let program = program.unwrap_or_else(|| "the program of the listener".to_owned());
+            (
+                format!(
+                    "These sockets are in no file table that doctor can read. A program may have \
+                     sent them to a process that does not receive them (SCM_RIGHTS), or may use \
+                     io_uring. Look at {program} and at the processes that work for it."
+                ),
+                match &holder.listener {
+                    Some(process) => format!("pstree -p {}", process.pid),
+                    None => "ss -tlnp".to_owned(),
+                },
+            )
+        }
+    }
+}
+
 /// The function is long because it contains every text of the finding.
 fn c1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
     let sockets = facts.sockets()?;
@@ -95,14 +128,11 @@ fn c1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         let (advice, command) = match &holder.process {
             Some(process) => (
                 "Fix the program: it has to close these connections. After a restart the program \
-                 leaks connections again.",
+                 leaks connections again."
+                    .to_owned(),
                 format!("ss -tanp state close-wait | grep pid={},", process.pid),
             ),
-            None => (
-                "Run doctor as root to see the program. The program has to close these \
-                 connections.",
-                "sudo tcpstate count --state close-wait --by process".to_owned(),
-            ),
+            None => without_program(holder),
         };
         Finding::new(
             level,
@@ -119,6 +149,7 @@ fn c1(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
         .number("unread_bytes", holder.unread)
         .number("pid", holder.process.as_ref().map(|process| process.pid))
         .number("comm", holder.process.as_ref().map(|process| process.name.clone()))
+        .number("listener", holder.listener_name())
         .number("uid", holder.process.is_none().then_some(holder.uid))
         .number("peer", holder.peer.map(|peer| peer.to_string()))
         .number("open_files", holder.open_files)
@@ -185,7 +216,7 @@ mod tests {
     use super::*;
     use crate::{
         doctor::{
-            facts::Ages,
+            facts::{Ages, Sight},
             rules::testing::{Scene, levels, only},
         },
         report::Process,
@@ -204,6 +235,8 @@ mod tests {
         scene.sockets.close_wait.holders.push(Holder {
             process: Some(Process { pid: 77, name: "leaky".into() }),
             uid: 0,
+            sight: Sight::OwnUser,
+            listener: None,
             ages: ages(of),
             unread: 5,
             peer: None,
@@ -252,6 +285,29 @@ mod tests {
         let hidden = only(&C1, &scene);
         assert!(hidden.summary.starts_with("a program of uid 0"), "{}", hidden.summary);
         assert!(hidden.advice.contains("root"), "{}", hidden.advice);
+    }
+
+    #[test]
+    fn c1_names_the_listener_if_root_finds_no_process() {
+        for sight in [Sight::All, Sight::Guarded] {
+            let mut scene = leaking(&[(100, 5)], None);
+            let holder = &mut scene.sockets.close_wait.holders[0];
+            let listener = Process { pid: 99, name: "master".into() };
+            (holder.process, holder.sight, holder.listener) = (None, sight, Some(listener));
+            let found = only(&C1, &scene);
+            let begin = "an unknown program of uid 0 (listener: master[99]) holds 100";
+            assert!(found.summary.starts_with(begin), "{}", found.summary);
+            assert!(found.advice.contains("master[99]") && !found.advice.contains("as root"));
+            assert_eq!(
+                (&found.numbers["listener"], &found.numbers["uid"]),
+                (&"master[99]".into(), &0.into())
+            );
+        }
+        let mut scene = leaking(&[(100, 5)], None);
+        let holder = &mut scene.sockets.close_wait.holders[0];
+        (holder.process, holder.sight) = (None, Sight::PidNamespace);
+        let found = only(&C1, &scene);
+        assert!(found.advice.contains("PID namespace of the host"), "{}", found.advice);
     }
 
     #[test]

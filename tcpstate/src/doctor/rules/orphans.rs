@@ -204,7 +204,7 @@ fn f3(facts: &Facts, thresholds: &Thresholds) -> Known<Vec<Finding>> {
 mod tests {
     use super::*;
     use crate::doctor::{
-        facts::{Ages, Holder},
+        facts::{Ages, Holder, Sight},
         rules::testing::{Scene, levels},
     };
 
@@ -223,6 +223,8 @@ mod tests {
             scene.sockets.fin_wait2.holders.push(Holder {
                 process: None,
                 uid: 1000,
+                sight: Sight::All,
+                listener: None,
                 ages: ages(sockets, seconds),
                 unread: 0,
                 peer: None,

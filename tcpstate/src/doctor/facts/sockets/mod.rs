@@ -21,7 +21,7 @@ use tcpstate_common::State;
 pub use self::sums::{AGE, AGES, Attempts, Destination, Listener, PortUse, TIME_WAIT};
 use super::{
     Ages, Groups, Holding, Known, Missing, Sysctls,
-    holders::{self, Held},
+    holders::{self, Held, Listening},
     sysctls::Range,
 };
 use crate::{
@@ -46,6 +46,8 @@ pub struct SocketTable {
     states: HashMap<State, u64>,
     /// The ports with a listener.
     pub listening: HashSet<u16>,
+    /// The files of all listeners.
+    files_of_listeners: Listening,
     /// The listeners with waiting connections, fullest queue first.
     pub listeners: Vec<Listener>,
     /// For each destination, the sockets whose local port is in the range that connect() chooses
@@ -150,6 +152,9 @@ impl SocketTable {
 
     fn add_listener(&mut self, socket: &Socket) {
         self.listening.insert(socket.local.port());
+        if let Some(holder) = socket.holder {
+            self.files_of_listeners.add(socket.local, holder);
+        }
         let waiting = socket.detail.receive_queue;
         if waiting == 0 {
             return;
@@ -211,7 +216,8 @@ impl SocketTable {
         let of_attempts = self.syn_sent.largest(NAMED).into_iter().map(|(_, tries)| tries.holder);
         let of_listeners = self.listeners.iter().take(NAMED).map(|listener| listener.holder);
         let single = of_destinations.chain(of_attempts).chain(of_listeners).flatten().collect();
-        self.owners = holders::ask(single, [&mut self.close_wait, &mut self.fin_wait2]);
+        let many = [&mut self.close_wait, &mut self.fin_wait2];
+        self.owners = holders::ask(single, many, &self.files_of_listeners);
     }
 
     /// Returns the name and process id of the program that holds the socket, such as `nginx[77]`,
