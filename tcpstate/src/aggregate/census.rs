@@ -4,45 +4,84 @@
 //! The census counts sockets one by one and stores no socket. The census stores one number for each
 //! state and group, and limits the number of groups.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use tcpstate_common::State;
 
-use crate::{
-    report::count::{By, Group, Groups, Key, Name, Other, States, total},
-    source::sock_diag::Socket,
+use crate::report::{
+    Key,
+    count::{Group, Groups, Lack, Other, States, total},
+    key::Value,
 };
 
 /// The maximum number of groups. This number is enough for all ports. The number is usually enough
 /// for every other property, except the remote addresses of a busy server. Groups beyond the
-/// maximum are summed as `other`. All groups together use at most about 10 MiB.
+/// maximum are summed as `other`. All groups together use at most about 20 MiB.
 pub const MAX_GROUPS: usize = 1 << 16;
+
+/// The value of a key of one socket. The names of processes and paths of cgroups are looked up only
+/// for the groups that are shown.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Raw {
+    /// A number: a port, a process, a user, a cgroup or a namespace.
+    Number(u64),
+    /// An address.
+    Address(IpAddr),
+    /// A state.
+    State(State),
+    /// A text.
+    Text(Arc<str>),
+    /// The socket has no value.
+    None,
+}
 
 /// The numbers of sockets that were counted so far.
 #[derive(Clone, Debug, Default)]
 pub struct Census {
     states: States,
-    groups: HashMap<Key, States>,
+    groups: HashMap<Vec<Raw>, States>,
+    without: HashMap<Lack, States>,
     /// The sockets whose group did not fit in the table.
     beyond: States,
 }
 
 impl Census {
-    /// Adds a socket to the count of the socket's state. If a key is given, also adds the socket to
-    /// the group of this key. Sockets in states without a gauge are not counted.
-    pub fn add(&mut self, socket: &Socket, key: Option<Key>) {
-        let Some(slot) = State::GAUGES.iter().position(|&state| state == socket.state) else {
+    /// Adds a socket to the count of its state. If groups are requested, also adds the socket to
+    /// the group with these values. Sockets in states without a gauge are not counted.
+    pub fn add(&mut self, state: State, values: Option<Result<&[Raw], Lack>>) {
+        let Some(slot) = State::GAUGES.iter().position(|&gauge| gauge == state) else {
             return;
         };
+        let mut one = States::default();
+        one[slot] = 1;
         self.states[slot] += 1;
-        let Some(key) = key else { return };
+        match values {
+            Some(Ok(values)) => self.add_to_group(values, &one),
+            Some(Err(lack)) => add(self.without.entry(lack).or_default(), &one),
+            None => {}
+        }
+    }
+
+    fn add_to_group(&mut self, values: &[Raw], states: &States) {
         let is_full = self.groups.len() >= MAX_GROUPS;
-        let group = match self.groups.get_mut(&key) {
+        let group = match self.groups.get_mut(values) {
             Some(group) => group,
             None if is_full => &mut self.beyond,
-            None => self.groups.entry(key).or_default(),
+            None => self.groups.entry(values.to_vec()).or_default(),
         };
-        group[slot] += 1;
+        add(group, states);
+    }
+
+    /// Adds the sockets of another namespace.
+    pub fn merge(&mut self, other: &Self) {
+        add(&mut self.states, &other.states);
+        add(&mut self.beyond, &other.beyond);
+        for (&lack, states) in &other.without {
+            add(self.without.entry(lack).or_default(), states);
+        }
+        for (values, states) in &other.groups {
+            self.add_to_group(values, states);
+        }
     }
 
     /// For each state, returns the number of all sockets.
@@ -51,85 +90,73 @@ impl Census {
         &self.states
     }
 
-    /// Returns the largest groups (at most `top` groups) and the totals of the other groups. The
-    /// groups `none` and `unknown` are always shown, after all other groups.
+    /// Returns the largest groups (at most `top` groups) and the totals of the other groups. `name`
+    /// returns a value in the form that output shows.
     #[must_use]
-    pub fn top(mut self, by: By, top: usize, name: impl Fn(&Key) -> Name) -> Groups {
-        let row = |key: &Key, states: States| Group { name: name(key), states };
-        let apart = [Key::None, Key::Unknown]
-            .into_iter()
-            .filter_map(|key| self.groups.remove(&key).map(|states| row(&key, states)))
-            .collect::<Vec<_>>();
+    pub fn top(self, by: &[Key], top: usize, name: impl Fn(Key, &Raw) -> Value) -> Groups {
         let mut ranked: Vec<_> = self.groups.into_iter().collect();
         ranked.sort_unstable_by(|(a, a_states), (b, b_states)| {
             total(b_states).cmp(&total(a_states)).then_with(|| a.cmp(b))
         });
         let rest = ranked.split_off(top.min(ranked.len()));
-        let mut rows: Vec<_> = ranked.iter().map(|(key, states)| row(key, *states)).collect();
-        rows.extend(apart);
+        let row = |(raw, states): (Vec<Raw>, States)| Group {
+            values: by.iter().zip(&raw).map(|(&key, raw)| name(key, raw)).collect(),
+            states,
+        };
         let mut other =
             Other { states: self.beyond, groups: rest.len(), beyond: total(&self.beyond) };
-        for (_, states) in rest {
-            for (sum, count) in other.states.iter_mut().zip(states) {
-                *sum += count;
-            }
+        for (_, states) in &rest {
+            add(&mut other.states, states);
         }
-        Groups { by, rows, other }
+        let without = |lack| self.without.get(&lack).map(|&states| (lack, states));
+        Groups {
+            by: by.to_vec(),
+            rows: ranked.into_iter().map(row).collect(),
+            without: Lack::ALL.into_iter().filter_map(without).collect(),
+            other,
+        }
+    }
+}
+
+fn add(sum: &mut States, states: &States) {
+    for (sum, count) in sum.iter_mut().zip(states) {
+        *sum += count;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddr};
-
     use super::*;
-    use crate::source::sock_diag::Detail;
 
-    fn socket(state: State) -> Socket {
-        let end = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        Socket {
-            state,
-            local: end,
-            remote: end,
-            holder: None,
-            cgroup: None,
-            detail: Detail::default(),
-        }
+    fn add_uid(census: &mut Census, uid: u32) {
+        census.add(State::Established, Some(Ok(&[Raw::Number(uid.into())])));
     }
 
-    fn name(key: &Key) -> Name {
-        match key {
-            Key::Uid(uid) => Key::Uid(*uid),
-            Key::Unknown => Key::Unknown,
-            Key::None => Key::None,
+    fn top(census: Census, top: usize) -> Groups {
+        census.top(&[Key::User], top, |_, raw| match *raw {
+            Raw::Number(uid) => Value::User(u32::try_from(uid).expect("a small number")),
             _ => unreachable!("these tests group by user"),
-        }
+        })
     }
 
-    fn summary(groups: &Groups) -> Vec<(Name, u64)> {
-        groups.rows.iter().map(|group| (group.name.clone(), total(&group.states))).collect()
+    fn summary(groups: &Groups) -> Vec<(Vec<Value>, u64)> {
+        groups.rows.iter().map(|group| (group.values.clone(), total(&group.states))).collect()
     }
 
     #[test]
     fn the_largest_groups_come_first_and_the_rest_is_other() {
         let mut census = Census::default();
         for (uid, sockets) in [(1, 3), (2, 5), (3, 3), (4, 1), (5, 2)] {
-            for _ in 0..sockets {
-                census.add(&socket(State::Established), Some(Key::Uid(uid)));
-            }
+            (0..sockets).for_each(|_| add_uid(&mut census, uid));
         }
-        census.add(&socket(State::TimeWait), Some(Key::None));
-        census.add(&socket(State::CloseWait), Some(Key::Unknown));
+        census.add(State::CloseWait, Some(Err(Lack::Unknown)));
+        census.add(State::TimeWait, Some(Err(Lack::None)));
         assert_eq!(total(census.states()), 16);
-        let groups = census.top(By::Uid, 3, name);
-        let expected = [
-            (Key::Uid(2), 5),
-            (Key::Uid(1), 3),
-            (Key::Uid(3), 3),
-            (Key::None, 1),
-            (Key::Unknown, 1),
-        ];
-        assert_eq!(summary(&groups), expected);
+        let groups = top(census, 3);
+        let user = |uid| vec![Value::User(uid)];
+        assert_eq!(summary(&groups), [(user(2), 5), (user(1), 3), (user(3), 3)]);
+        let without: Vec<_> = groups.without.iter().map(|(lack, of)| (*lack, total(of))).collect();
+        assert_eq!(without, [(Lack::None, 1), (Lack::Unknown, 1)]);
         assert_eq!((total(&groups.other.states), groups.other.groups), (3, 2));
         assert_eq!(groups.other.beyond, 0);
     }
@@ -139,10 +166,10 @@ mod tests {
         let mut census = Census::default();
         let many = u32::try_from(MAX_GROUPS).expect("some thousands") + 1000;
         for uid in (0..many).chain(0..10) {
-            census.add(&socket(State::Established), Some(Key::Uid(uid)));
+            add_uid(&mut census, uid);
         }
         let all = total(census.states());
-        let groups = census.top(By::Uid, 10, name);
+        let groups = top(census, 10);
         assert_eq!(groups.other.beyond, 1000);
         assert_eq!(groups.other.groups, MAX_GROUPS - 10);
         let shown: u64 = summary(&groups).iter().map(|(_, sockets)| sockets).sum();
@@ -151,10 +178,28 @@ mod tests {
     }
 
     #[test]
+    fn namespaces_add_up() {
+        let mut all = Census::default();
+        for uid in [1, 2] {
+            let mut census = Census::default();
+            add_uid(&mut census, uid);
+            add_uid(&mut census, 3);
+            census.add(State::TimeWait, Some(Err(Lack::None)));
+            all.merge(&census);
+        }
+        assert_eq!(total(all.states()), 6);
+        let groups = top(all, 9);
+        let user = |uid| vec![Value::User(uid)];
+        assert_eq!(summary(&groups), [(user(3), 2), (user(1), 1), (user(2), 1)]);
+        assert_eq!(groups.without.len(), 1);
+        assert_eq!(total(&groups.without[0].1), 2);
+    }
+
+    #[test]
     fn states_without_a_gauge_are_not_counted() {
         let mut census = Census::default();
-        census.add(&socket(State::Close), Some(Key::Uid(1)));
+        census.add(State::Close, Some(Ok(&[Raw::Number(1)])));
         assert_eq!(total(census.states()), 0);
-        assert!(census.top(By::Uid, 10, name).rows.is_empty());
+        assert!(top(census, 10).rows.is_empty());
     }
 }

@@ -1,6 +1,7 @@
 //! `tcpstate count`: counts the current sockets by state, without privileges and without BPF.
 
 use std::{
+    fmt::Write as _,
     io::{self, IsTerminal as _},
     num::NonZeroU64,
     time::Duration,
@@ -8,20 +9,28 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+
+use tcpstate_common::State;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::{
-    background, duration, filter, privileges, runtime,
+    background, by, duration, filter, privileges, runtime,
     signals::Signals,
     stdout::{self, Format, Reader},
     terminal,
-    values::named,
+    values::NetnsFlag,
 };
 use crate::{
     aggregate::census::MAX_GROUPS,
-    counter::{Counted, Counter},
+    counter::{Counted as Answer, Counter},
     error::Help as _,
-    report::count::{By, Key, total},
+    probe::relinquish::NAMESPACES,
+    report::{
+        Counted, Key, Process,
+        count::{Lack, total},
+    },
+    source::owners::Sight,
+    text::escaped,
     view::{
         count::{CountView, Csv, Json, Rows, Table},
         repaint,
@@ -44,13 +53,16 @@ Examples:
   tcpstate count -i 2s                            again every two seconds
   tcpstate count --local-port 80,443 --by remote  the busiest clients first
   tcpstate count --state close-wait --by process  programs that do not close
+  tcpstate count --by container,state             each container and state
+  tcpstate count --netns all --by netns           each network namespace
   tcpstate count | awk '$1 == \"TIME_WAIT\" {print $2}'
   tcpstate count -o json                          one object, for programs",
     after_long_help = "\
 Groups of --by:
-  none     sockets without a process: TIME_WAIT, half-open, already closed
-  unknown  sockets of a process that this user may not inspect
-  other    groups that are not shown, and groups after the first 65536"
+  none              sockets without a process: TIME_WAIT, half-open
+  closed meanwhile  sockets that a process closed during the count
+  unknown           sockets of a process that this user may not inspect
+  other             groups that are not shown, and groups after the first 65536"
 )]
 pub(super) struct Arguments {
     /// Time between two counts, such as 2s
@@ -75,15 +87,19 @@ pub(super) struct Arguments {
     #[arg(short, long, value_enum, value_name = "FORMAT", hide_possible_values = true)]
     output: Option<Format>,
 
-    /// Group by local-port, remote, process or another key
+    /// Group by process, remote, local-port or other keys
     ///
-    /// Group by one key: local-port, remote, remote-port, process, uid, cgroup or state.
-    #[arg(long, value_name = "KEY", hide_possible_values = true, value_parser = named(&By::ALL, By::name))]
-    by: Option<By>,
+    /// Group by one key, or by several keys separated by commas: process, comm, user, cgroup, unit,
+    /// container, netns, local-port, remote, remote-port or state.
+    #[arg(long, value_name = "KEYS", value_parser = |text: &str| by::parse(text, &Key::ALL))]
+    by: Option<by::Keys>,
 
     /// Number of largest groups to show
     #[arg(long, value_name = "N", default_value = "20", requires = "by", value_parser = top)]
     top: usize,
+
+    #[command(flatten)]
+    netns: NetnsFlag,
 
     #[command(flatten)]
     filter: filter::Flags,
@@ -99,13 +115,22 @@ fn top(text: &str) -> Result<usize, String> {
 /// Runs `tcpstate count`.
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     privileges::confine()?;
-    match arguments.by {
-        Some(By::Process) => privileges::keep_for_processes()?,
-        _ => privileges::keep(&[])?,
+    let all_namespaces = arguments.netns.netns.enter()? == Counted::All;
+    let by = arguments.by.as_ref().map(|by| by.0.clone());
+    let has = |key: fn(&Key) -> bool| by.iter().flatten().any(key);
+    if all_namespaces {
+        privileges::keep(&NAMESPACES)?;
+    } else if has(|key| {
+        key.is_of_process() || matches!(key, Key::Cgroup | Key::Unit | Key::Container)
+    }) {
+        privileges::keep_for_processes()?;
+    } else {
+        privileges::keep(&[])?;
     }
     let counter = Counter {
         filter: arguments.filter.filter(),
-        groups: arguments.by.map(|by| (by, arguments.top)),
+        all_namespaces,
+        groups: by.map(|by| (by, arguments.top)),
     };
     let mut show = Show::new(arguments);
     let Some(interval) = arguments.interval else {
@@ -157,6 +182,8 @@ struct Show {
     view: Box<dyn CountView>,
     repaints: bool,
     said: bool,
+    /// Whether the user asked for sockets in TIME_WAIT.
+    asks_for_time_wait: bool,
 }
 
 impl Show {
@@ -173,12 +200,14 @@ impl Show {
         };
         let is_table = matches!(arguments.output, None | Some(Format::Table));
         let repaints = terminal::caps().is_some() && is_table && arguments.interval.is_some();
-        Self { view, repaints, said: false }
+        let states = arguments.filter.state;
+        let asks_for_time_wait = states.is_some_and(|states| states.contain(State::TimeWait));
+        Self { view, repaints, said: false, asks_for_time_wait }
     }
 
-    fn text(&mut self, counted: &Counted) -> Result<Vec<u8>> {
+    fn text(&mut self, counted: &Answer) -> Result<Vec<u8>> {
         if !std::mem::replace(&mut self.said, true) {
-            say_limits(counted);
+            say_limits(counted, self.asks_for_time_wait);
         }
         let mut text = Vec::new();
         self.view.show(&counted.count, &mut text).context("cannot show a count")?;
@@ -191,34 +220,66 @@ impl Show {
     }
 }
 
-fn say_limits(counted: &Counted) {
+/// Prints the reasons why the count or its groups are incomplete. Each reason has a line of help.
+fn say_limits(counted: &Answer, asks_for_time_wait: bool) {
     if let Some(error) = &counted.instead_of {
-        eprintln!("tcpstate: {error}; /proc/net/tcp and tcp6 are read instead, which is slower");
-        eprintln!("help: {}", error.help());
+        say(
+            &format!("{error}; /proc/net/tcp and tcp6 are read instead, which is slower"),
+            &error.help(),
+        );
+    }
+    if counted.unentered > 0 {
+        say(
+            &format!("{} network namespaces could not be entered", counted.unentered),
+            "run tcpstate as root (sudo tcpstate count ...)",
+        );
     }
     let Some(groups) = &counted.count.groups else { return };
-    let unknown = groups.rows.iter().find(|group| group.name == Key::Unknown);
-    if let (By::Process, Some(unknown)) = (groups.by, unknown) {
-        let sockets = total(&unknown.states);
-        let (why, help) = if counted.owners_are_hidden {
-            (
-                "this user may not read the open files of other users",
-                "run tcpstate as root (sudo tcpstate count ...), or grant it CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
-            )
-        } else {
-            (
-                "no visible process has them open",
-                "run tcpstate in the PID namespace of the host (docker run --pid=host ...)",
-            )
-        };
-        eprintln!("tcpstate: {sockets} sockets have an unknown process: {why}");
-        eprintln!("help: {help}");
+    let without = |lack| {
+        groups.without.iter().find(|(of, _)| *of == lack).map_or([0; 10], |(_, states)| *states)
+    };
+    let is_of_process = groups.by.iter().any(|key| key.is_of_process());
+    let unknown = total(&without(Lack::Unknown));
+    if let Some(sight) = counted.sight
+        && unknown > 0
+    {
+        say_unknown(counted, sight, unknown);
+    }
+    let time_wait = State::GAUGES.into_iter().zip(without(Lack::None));
+    let time_wait = time_wait.filter(|(state, _)| *state == State::TimeWait);
+    let time_wait: u64 = time_wait.map(|(_, sockets)| sockets).sum();
+    if is_of_process && asks_for_time_wait && time_wait > 0 {
+        say(
+            &format!("{time_wait} sockets in TIME_WAIT have no process any more"),
+            "to see which processes make them, run tcpstate trace --by process",
+        );
     }
     let beyond = groups.other.beyond;
     if beyond > 0 {
-        eprintln!(
-            "tcpstate: more than {MAX_GROUPS} groups: {beyond} sockets of later groups are in `other`"
+        say(
+            &format!(
+                "more than {MAX_GROUPS} groups: {beyond} sockets of later groups are in `other`"
+            ),
+            "select fewer sockets with a filter such as --local-port or --remote",
         );
-        eprintln!("help: select fewer sockets with a filter such as --local-port or --remote");
     }
+}
+
+/// Prints why the process of some sockets is unknown, and the program whose listener accepted most
+/// of them.
+fn say_unknown(counted: &Answer, sight: Sight, sockets: u64) {
+    let why = sight.why_unknown();
+    let mut line = format!("{sockets} sockets have an unknown process: {why}");
+    if let (Sight::All | Sight::Guarded, Some((program, number))) =
+        (sight, counted.listeners.first())
+    {
+        let Process { name, pid } = program;
+        let _ = write!(line, "; {name}[{pid}] listens for {number} of them");
+    }
+    say(&escaped(line), sight.help());
+}
+
+fn say(what: &str, help: &str) {
+    eprintln!("tcpstate: {what}");
+    eprintln!("help: {help}");
 }

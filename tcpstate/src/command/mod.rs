@@ -2,6 +2,7 @@
 
 mod background;
 mod bpf_log;
+mod by;
 mod check;
 mod color;
 mod count;

@@ -180,6 +180,7 @@ fn similar_words(flag: &str, typed: &str) -> Vec<String> {
             // Help texts write states in lower case with hyphens.
             return states.iter().map(|name| name.to_lowercase().replace('_', "-")).collect();
         }
+        "--by" => return super::by::similar(typed),
         "--reconcile" => &["auto", "off"],
         "--listen" => &["off"],
         "--speed" => &["full"],

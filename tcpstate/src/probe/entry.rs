@@ -13,7 +13,7 @@ use crate::report::Counted;
 impl Netns {
     /// Permanently moves the calling thread into the counted network namespace. If all namespaces
     /// are counted, the thread does not change its namespace.
-    pub(super) fn enter(&self) -> Result<Counted, Error> {
+    pub fn enter(&self) -> Result<Counted, Error> {
         match self {
             Self::Own => {}
             Self::All => {

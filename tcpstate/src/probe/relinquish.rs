@@ -18,7 +18,7 @@ use crate::report::Counted;
 
 /// The capabilities that find and enter the network namespaces of all processes. CAP_SYS_ADMIN also
 /// allows creating and reading maps.
-const NAMESPACES: [Capability; 3] =
+pub const NAMESPACES: [Capability; 3] =
     [Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH];
 
 /// The capabilities that read the open files of the processes of all users.

@@ -1,104 +1,13 @@
-//! The report of `count`: the numbers of sockets at one moment, by state and by one more property.
+//! The report of `count`: the numbers of sockets at one moment, by state and by further keys.
 
-use std::{net::IpAddr, time::SystemTime};
+use std::time::SystemTime;
 
 use tcpstate_common::State;
 
-use super::Process;
+use super::key::{Key, Value};
 
 /// The number of sockets in each of the ten states, in the order of [`State::GAUGES`].
 pub type States = [u64; State::GAUGES.len()];
-
-/// The property by which sockets are grouped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
-    /// The local port.
-    LocalPort,
-    /// The peer's address. A mapped IPv4 address counts as the IPv4 address.
-    Remote,
-    /// The peer's port.
-    RemotePort,
-    /// The process that has the socket open. If several processes have the socket open, the value
-    /// is the process with the lowest id.
-    Process,
-    /// The user.
-    Uid,
-    /// The cgroup.
-    Cgroup,
-    /// The state.
-    State,
-}
-
-impl By {
-    /// All properties.
-    pub const ALL: [Self; 7] = [
-        Self::LocalPort,
-        Self::Remote,
-        Self::RemotePort,
-        Self::Process,
-        Self::Uid,
-        Self::Cgroup,
-        Self::State,
-    ];
-
-    /// Returns the name used in flags.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::LocalPort => "local-port",
-            Self::Remote => "remote",
-            Self::RemotePort => "remote-port",
-            Self::Process => "process",
-            Self::Uid => "uid",
-            Self::Cgroup => "cgroup",
-            Self::State => "state",
-        }
-    }
-
-    /// Returns the name used in JSON and CSV.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::LocalPort => "local_port",
-            Self::RemotePort => "remote_port",
-            other => other.name(),
-        }
-    }
-}
-
-/// The common property of the sockets of a group. `P` is the type of a process, and `C` is the type
-/// of a cgroup.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Key<P = u32, C = u64> {
-    /// A port.
-    Port(u16),
-    /// An address.
-    Address(IpAddr),
-    /// A process.
-    Process(P),
-    /// A user.
-    Uid(u32),
-    /// A cgroup.
-    Cgroup(C),
-    /// A state.
-    State(State),
-    /// The socket has no owner, because only the kernel uses the socket.
-    None,
-    /// The socket has an owner, but the owner cannot be known.
-    Unknown,
-}
-
-/// The id and the path of a cgroup, in the form that output shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cgroup {
-    /// The id of the cgroup.
-    pub id: u64,
-    /// The path of the cgroup, if the path can be known.
-    pub path: Option<String>,
-}
-
-/// The common property of a group, in the form that output shows.
-pub type Name = Key<Process, Cgroup>;
 
 /// Returns the total number of sockets in all states.
 #[must_use]
@@ -111,21 +20,34 @@ pub fn total(states: &States) -> u64 {
 pub struct Count {
     /// When the sockets were counted.
     pub time: SystemTime,
-    /// The inode of the network namespace, if the inode can be known.
-    pub netns: Option<u64>,
+    /// The counted network namespaces.
+    pub netns: Place,
     /// The number of all counted sockets in each state.
     pub states: States,
     /// The numbers of sockets per group, if groups are requested.
     pub groups: Option<Groups>,
 }
 
+/// The network namespaces of a count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The network namespace with this inode.
+    One(u64),
+    /// All network namespaces of the host.
+    All,
+    /// One network namespace, whose inode cannot be known.
+    Unknown,
+}
+
 /// The numbers of sockets per group.
 #[derive(Clone, Debug)]
 pub struct Groups {
-    /// The property by which sockets are grouped.
-    pub by: By,
-    /// The largest groups, largest first. The groups `none` and `unknown` are last.
+    /// The keys by which sockets are grouped. A group has one value for each key.
+    pub by: Vec<Key>,
+    /// The largest groups, largest first.
     pub rows: Vec<Group>,
+    /// The sockets without a value for some key, in the order of [`Lack::ALL`].
+    pub without: Vec<(Lack, States)>,
     /// The totals of the groups that are not shown.
     pub other: Other,
 }
@@ -133,10 +55,46 @@ pub struct Groups {
 /// A group of sockets.
 #[derive(Clone, Debug)]
 pub struct Group {
-    /// The value (for example, a port) that all sockets of the group have in common.
-    pub name: Name,
+    /// The values that all sockets of the group have in common.
+    pub values: Vec<Value>,
     /// The number of sockets in each state.
     pub states: States,
+}
+
+/// The reason why a socket has no value for a key, and so belongs to no group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lack {
+    /// Only the kernel uses the socket. In TIME_WAIT, in a half-open connection and after close(),
+    /// a socket has no process.
+    None,
+    /// The program closed the socket while the sockets were counted.
+    ClosedMeanwhile,
+    /// The value cannot be known.
+    Unknown,
+}
+
+impl Lack {
+    /// All reasons, in the order of output.
+    pub const ALL: [Self; 3] = [Self::None, Self::ClosedMeanwhile, Self::Unknown];
+
+    /// Returns the name used in tables and CSV.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::ClosedMeanwhile => "closed meanwhile",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Returns the name used in JSON.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::ClosedMeanwhile => "closed_meanwhile",
+            other => other.name(),
+        }
+    }
 }
 
 /// The groups that are not shown.

@@ -235,7 +235,7 @@ impl fmt::Display for Limit {
 
 impl UnknownOwners {
     fn fmt(self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SUBJECT: &str = "owners: not found for sockets opened before the start";
+        const SUBJECT: &str = "owners: unknown for sockets opened before the start";
         const EFFECT: &str = "they have no owner until they connect or listen again";
         match self {
             Self::OutsidePidNamespace => to.write_str(

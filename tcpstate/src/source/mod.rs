@@ -10,6 +10,7 @@ mod events;
 pub(crate) mod fuzz;
 mod histograms;
 mod kernel_counters;
+pub mod listening;
 pub mod live;
 mod namespaces;
 mod owner_hints;

@@ -107,9 +107,15 @@ impl Owners {
 
     fn look_into(&mut self, pid: u32) -> std::io::Result<()> {
         for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
-            let Some(inode) = fs::read_link(entry?.path()).ok().as_deref().and_then(inode) else {
-                continue;
+            let inode = match fs::read_link(entry?.path()) {
+                Ok(link) => inode(&link),
+                // Without CAP_SYS_PTRACE, a user may see the files but not where they lead.
+                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                    return Err(error);
+                }
+                Err(_) => None,
             };
+            let Some(inode) = inode else { continue };
             if self.pids.len() < MAX_SOCKETS {
                 self.pids.entry(inode).or_insert(pid);
             }
@@ -126,6 +132,14 @@ impl Owners {
     /// For each open socket, returns the inode and the id of the process that has the socket open.
     pub(super) fn sockets(&self) -> impl Iterator<Item = (NonZeroU32, u32)> + '_ {
         self.pids.iter().map(|(&inode, &pid)| (inode, pid))
+    }
+
+    /// Returns owners for tests: pairs of an inode and a process id.
+    #[cfg(test)]
+    pub(crate) fn of<const N: usize>(pairs: [(u32, u32); N]) -> Self {
+        let inode = |inode| NonZeroU32::new(inode).expect("inodes are not 0");
+        let pids = pairs.map(|(socket, pid)| (inode(socket), pid)).into_iter().collect();
+        Self { pids, ..Self::default() }
     }
 
     /// Returns which processes were looked into.

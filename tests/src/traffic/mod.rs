@@ -4,6 +4,7 @@
 mod deaf;
 mod flood;
 mod idle;
+mod in_flight;
 mod load;
 mod mixed;
 mod neighbours;
@@ -23,6 +24,7 @@ use std::{
 pub use deaf::{deafen, hear};
 pub use flood::{deaf_flood, flood};
 pub use idle::Idle;
+pub use in_flight::InFlight;
 pub use load::{LISTENERS, Load, Style};
 pub use mixed::Mixed;
 pub use neighbours::Neighbours;

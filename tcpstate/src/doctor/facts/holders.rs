@@ -14,6 +14,7 @@ use super::ages::Ages;
 use crate::{
     report::Process,
     source::{
+        listening::Listening,
         owners::{self, Owners, Sight},
         sock_diag::{self, Socket},
     },
@@ -100,7 +101,9 @@ impl Holding {
     }
 
     fn group_by_process(&mut self, owners: &Owners, listening: &Listening) {
-        let mut groups: BTreeMap<(Option<u32>, u32, Option<u32>), Vec<&Held>> = BTreeMap::new();
+        /// The process, the user, and the process of the listener.
+        type Key = (Option<u32>, u32, Option<u32>);
+        let mut groups: BTreeMap<Key, Vec<&Held>> = BTreeMap::new();
         for held in &self.held {
             let pid = owners.pid(held.holder.inode);
             // A visible process may hold sockets of several users, so the key of its group does not
@@ -111,7 +114,7 @@ impl Holding {
             };
             groups.entry((pid, uid, listener)).or_default().push(held);
         }
-        let holder = |((pid, _, listener), held): ((_, _, Option<u32>), Vec<&Held>)| Holder {
+        let holder = |((pid, _, listener), held): (Key, Vec<&Held>)| Holder {
             sight: owners.sight(),
             listener: listener.map(owners::process),
             ..Holder::of(pid, &held)
@@ -146,22 +149,18 @@ impl Holder {
     /// Returns the name of the program, for text output.
     #[must_use]
     pub fn name(&self) -> String {
-        match &self.process {
-            Some(process) => format!("{}[{}]", process.name, process.pid),
-            None => {
-                let uid = self.uid;
-                let program = match self.sight {
-                    Sight::OwnUser => format!("a program of uid {uid} that this user cannot see"),
-                    Sight::PidNamespace => {
-                        format!("a program of uid {uid} outside this PID namespace")
-                    }
-                    Sight::All | Sight::Guarded => format!("an unknown program of uid {uid}"),
-                };
-                match self.listener_name() {
-                    Some(listener) => format!("{program} (listener: {listener})"),
-                    None => program,
-                }
-            }
+        if let Some(process) = &self.process {
+            return format!("{}[{}]", process.name, process.pid);
+        }
+        let uid = self.uid;
+        let program = match self.sight {
+            Sight::OwnUser => format!("a program of uid {uid} that this user cannot see"),
+            Sight::PidNamespace => format!("a program of uid {uid} outside this PID namespace"),
+            Sight::All | Sight::Guarded => format!("an unknown program of uid {uid}"),
+        };
+        match self.listener_name() {
+            Some(listener) => format!("{program} (listener: {listener})"),
+            None => program,
         }
     }
 
@@ -170,32 +169,6 @@ impl Holder {
     pub fn listener_name(&self) -> Option<String> {
         let process = self.listener.as_ref()?;
         Some(format!("{}[{}]", process.name, process.pid))
-    }
-}
-
-/// The files of the listeners, by the port of the listener.
-#[derive(Clone, Debug, Default)]
-pub struct Listening(HashMap<u16, Vec<(SocketAddr, sock_diag::SocketFile)>>);
-
-impl Listening {
-    /// Adds a listener.
-    pub fn add(&mut self, local: SocketAddr, holder: sock_diag::SocketFile) {
-        self.0.entry(local.port()).or_default().push((local, holder));
-    }
-
-    /// Returns the process of the listener that accepts connections to a local address.
-    fn pid(&self, local: SocketAddr, owners: &Owners) -> Option<u32> {
-        let listeners = self.0.get(&local.port())?;
-        let address = local.ip().to_canonical();
-        let rank = |listener: &SocketAddr| match listener.ip().to_canonical() {
-            ip if ip == address => Some(0),
-            ip if ip.is_unspecified() && ip.is_ipv4() == address.is_ipv4() => Some(1),
-            // A listener on `::` may also accept IPv4 connections.
-            ip if ip.is_unspecified() && address.is_ipv4() => Some(2),
-            _ => None,
-        };
-        let best = listeners.iter().filter_map(|(ip, file)| Some((rank(ip)?, file)));
-        owners.pid(best.min_by_key(|&(rank, _)| rank)?.1.inode)
     }
 }
 

@@ -4,8 +4,14 @@ use std::io::{self, Write};
 
 use csv::WriterBuilder;
 
-use super::{super::json::times, CountView, by_state, name};
-use crate::{report::count::Count, text::cell};
+use super::{super::json::times, CountView, by_state, rows};
+use crate::{
+    report::{
+        Key,
+        count::{Count, Place},
+    },
+    text::cell,
+};
 
 /// Writes CSV with one heading.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,31 +22,36 @@ pub struct Csv {
 impl CountView for Csv {
     fn show(&mut self, count: &Count, out: &mut dyn Write) -> io::Result<()> {
         let mut csv = WriterBuilder::new().from_writer(out);
-        let by = count.groups.as_ref().map(|groups| groups.by.label());
-        // If the groups are states, the second column for the state is left out.
-        let by = by.filter(|&by| by != "state");
+        // The column of states shows the key `state`.
+        let by = count.groups.iter().flat_map(|groups| groups.by.iter().enumerate());
+        let by: Vec<(usize, &Key)> = by.filter(|(_, key)| **key != Key::State).collect();
         if !std::mem::replace(&mut self.is_later, true) {
-            csv.write_record(["time", "netns"].into_iter().chain(by).chain(["state", "count"]))?;
+            let keys = by.iter().map(|(_, key)| key.label());
+            csv.write_record(["time", "netns"].into_iter().chain(keys).chain(["state", "count"]))?;
         }
         let (time, _) = times(count.time);
-        let netns = count.netns.map(|inode| inode.to_string()).unwrap_or_default();
-        let mut row = |group: Option<&str>, state: &str, sockets: u64| {
-            let before = [time.as_str(), netns.as_str()].into_iter().chain(group);
-            csv.write_record(before.chain([state, sockets.to_string().as_str()]))
+        let netns = match count.netns {
+            Place::One(inode) => inode.to_string(),
+            Place::All => "all".to_owned(),
+            Place::Unknown => String::new(),
         };
-        match (&count.groups, by) {
-            (Some(groups), Some(_)) => {
-                let named =
-                    groups.rows.iter().map(|group| (cell(name(&group.name)), &group.states));
-                for (name, states) in named.chain([("other".into(), &groups.other.states)]) {
+        let mut row = |group: &[String], state: &str, sockets: u64| {
+            let before = [time.as_str(), netns.as_str()].into_iter();
+            let group = group.iter().map(String::as_str);
+            csv.write_record(before.chain(group).chain([state, sockets.to_string().as_str()]))
+        };
+        match &count.groups {
+            Some(groups) if !by.is_empty() => {
+                for (values, states) in rows(groups) {
+                    let values: Vec<String> = by.iter().map(|&(at, _)| text(&values[at])).collect();
                     for (state, sockets) in by_state(states).filter(|(_, sockets)| *sockets > 0) {
-                        row(Some(&name), state.label(), sockets)?;
+                        row(&values, state.label(), sockets)?;
                     }
                 }
             }
             _ => {
                 for (state, sockets) in by_state(&count.states) {
-                    row(None, state.label(), sockets)?;
+                    row(&[], state.label(), sockets)?;
                 }
             }
         }
@@ -48,16 +59,18 @@ impl CountView for Csv {
     }
 }
 
+/// A text that is absent is an empty cell.
+fn text(value: &str) -> String {
+    if value == "-" { String::new() } else { cell(value) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{
-        super::tests::{grouped, plain, shown},
+        super::tests::{grouped, pairs, plain, process, shown},
         *,
     };
-    use crate::report::{
-        Process,
-        count::{By, Key},
-    };
+    use crate::report::key::Value;
 
     #[test]
     fn csv_has_one_heading_and_rows_for_zeros() {
@@ -75,9 +88,8 @@ mod tests {
 
     #[test]
     fn groups_are_a_column_with_quotes_where_needed() {
-        let process = Process { pid: 7, name: "a,\"b".into() };
-        let count =
-            grouped(By::Process, vec![(Key::Process(process), [0, 0, 0, 490, 0, 0, 0, 0, 0, 0])]);
+        let rows = vec![(vec![process("a,\"b")], [0, 0, 0, 490, 0, 0, 0, 0, 0, 0])];
+        let count = grouped(&[Key::Process], rows);
         assert_eq!(
             shown(&mut Csv::default(), &count),
             "time,netns,process,state,count\n\
@@ -85,5 +97,19 @@ mod tests {
              2023-11-14T22:13:20.123Z,4026531840,other,established,5\n\
              2023-11-14T22:13:20.123Z,4026531840,other,time_wait,2\n"
         );
+    }
+
+    #[test]
+    fn each_key_except_the_state_is_a_column() {
+        let text = shown(&mut Csv::default(), &pairs());
+        assert!(text.starts_with("time,netns,process,remote,state,count\n"), "{text}");
+        assert!(text.contains(",4026531840,a[7],10.0.0.1,established,490\n"), "{text}");
+        assert!(text.contains(",none,,time_wait,9\n"), "{text}");
+        let value = vec![Value::Port(80), Value::State(tcpstate_common::State::Listen)];
+        let rows = vec![(value, [3, 0, 0, 0, 0, 0, 0, 0, 0, 0])];
+        let count = grouped(&[Key::LocalPort, Key::State], rows);
+        let text = shown(&mut Csv::default(), &count);
+        assert!(text.starts_with("time,netns,local_port,state,count\n"), "{text}");
+        assert!(text.contains(",4026531840,80,listen,3\n"), "{text}");
     }
 }

@@ -11,7 +11,11 @@ use super::{
     },
     CountView, by_state,
 };
-use crate::report::count::{Count, Group, Groups, Key, Name, States, total};
+use crate::report::{
+    Key,
+    count::{Count, Groups, Lack, Place, States, total},
+    key,
+};
 
 /// The version of the JSON lines. The version increases when the meaning of a key changes.
 const VERSION: u32 = 1;
@@ -28,7 +32,11 @@ impl CountView for Json {
             "version": VERSION,
             "time": time,
             "time_unix": time_unix,
-            "netns": count.netns.map(|inode| inode.to_string()),
+            "netns": match count.netns {
+                Place::One(inode) => Some(inode.to_string()),
+                Place::All => Some("all".to_owned()),
+                Place::Unknown => None,
+            },
             "total": total(&count.states),
             "states": states(&count.states),
         });
@@ -41,7 +49,7 @@ impl CountView for Json {
                 "version": VERSION,
                 "time": time,
                 "time_unix": time_unix,
-                "by": [groups.by.label()],
+                "by": labels(&groups.by),
             });
             if let Value::Object(line) = &mut line {
                 line.extend(group);
@@ -52,9 +60,13 @@ impl CountView for Json {
     }
 }
 
-/// Returns the keys of a line for each group, largest first, then for the other groups if they have
-/// sockets.
-fn group_lines(groups: &Groups) -> impl Iterator<Item = Map<String, Value>> {
+fn labels(by: &[Key]) -> Vec<&'static str> {
+    by.iter().map(|key| key.label()).collect()
+}
+
+/// Returns the keys of a line for each group, largest first, then for the other groups and for the
+/// sockets without a group, if there are any.
+fn group_lines(groups: &Groups) -> Vec<Map<String, Value>> {
     let line = |kind: &str, key: Value, counts: &States| {
         Map::from_iter([
             ("kind".to_owned(), kind.into()),
@@ -63,26 +75,47 @@ fn group_lines(groups: &Groups) -> impl Iterator<Item = Map<String, Value>> {
             ("states".to_owned(), states(counts)),
         ])
     };
-    let rows = groups.rows.iter().map(move |group| match &group.name {
-        Key::None => line("none", Value::Null, &group.states),
-        Key::Unknown => line("unknown", Value::Null, &group.states),
-        Key::Process(_) => line("group", key(&group.name), &group.states),
-        name => line("group", json!({ groups.by.label(): key(name) }), &group.states),
-    });
+    let mut lines: Vec<_> = groups
+        .rows
+        .iter()
+        .map(|group| line("group", key(&groups.by, &group.values), &group.states))
+        .collect();
     let other = &groups.other.states;
-    let other = (total(other) > 0).then(|| line("other", Value::Null, other));
-    rows.chain(other)
+    if total(other) > 0 {
+        lines.push(line("other", Value::Null, other));
+    }
+    if !groups.without.is_empty() {
+        let mut sum = States::default();
+        for (_, counts) in &groups.without {
+            sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+        let mut unknown = line("unknown", Value::Null, &sum);
+        let causes = groups.without.iter();
+        let causes = causes.map(|(lack, counts)| (lack.label().to_owned(), total(counts).into()));
+        unknown.insert("causes".to_owned(), Value::Object(causes.collect()));
+        lines.push(unknown);
+    }
+    lines
 }
 
+/// Adds the list of groups, if it fits into the line. Each row of the list has the values by the
+/// names of their keys.
 fn add_groups(line: &mut Value, groups: &Groups) -> io::Result<()> {
-    let row = |group: &Group| {
-        json!({
-            "by": { groups.by.label(): key(&group.name) },
-            "total": total(&group.states),
-            "states": states(&group.states),
-        })
+    let by = |value: &dyn Fn(usize) -> Value| {
+        let labels = groups.by.iter().map(|key| key.label().to_owned());
+        Value::Object(labels.enumerate().map(|(at, label)| (label, value(at))).collect())
     };
-    line["by"] = json!(groups.by.label());
+    let row = |(by, counts): &(Value, &States)| json!({ "by": by, "total": total(counts), "states": states(counts) });
+    let named = groups.rows.iter().map(|group| (by(&|at| value(&group.values[at])), &group.states));
+    let without = groups.without.iter().map(|(lack, counts)| {
+        let name = if *lack == Lack::Unknown { Value::Null } else { lack.label().into() };
+        (by(&|_| name.clone()), counts)
+    });
+    let rows: Vec<_> = named.chain(without).collect();
+    line["by"] = match labels(&groups.by)[..] {
+        [key] => key.into(),
+        ref keys => json!(keys),
+    };
     let other = &groups.other;
     line["other"] = json!({
         "groups": other.groups,
@@ -90,7 +123,7 @@ fn add_groups(line: &mut Value, groups: &Groups) -> io::Result<()> {
         "total": total(&other.states),
         "states": states(&other.states),
     });
-    add_list(line, "groups", &groups.rows, row)?;
+    add_list(line, "groups", &rows, row)?;
     Ok(())
 }
 
@@ -99,28 +132,52 @@ fn states(counts: &States) -> Value {
     Value::Object(states.collect::<Map<_, _>>())
 }
 
-/// The key of a group: a number, a text or an object. The key is `"none"` for sockets without a
-/// process, and null for sockets of unknown processes.
-fn key(name: &Name) -> Value {
-    match name {
-        Key::Port(port) => json!(port),
-        Key::Address(address) => json!(address.to_string()),
-        Key::Process(process) => json!({ "pid": process.pid, "comm": process.name }),
-        Key::Uid(uid) => json!(uid),
-        Key::Cgroup(cgroup) => json!({ "id": cgroup.id, "path": cgroup.path }),
-        Key::State(state) => json!(state.label()),
-        Key::None => json!("none"),
-        Key::Unknown => Value::Null,
+/// Returns the key of a group: an object with the values of all keys. A process and a namespace
+/// have two values.
+fn key(by: &[Key], values: &[key::Value]) -> Value {
+    let mut object = Map::new();
+    for (key, of_key) in by.iter().zip(values) {
+        match of_key {
+            key::Value::Process(process) => {
+                object.insert("pid".to_owned(), process.pid.into());
+                object.insert("comm".to_owned(), process.name.as_str().into());
+            }
+            key::Value::Netns(_, name) => {
+                object.insert("netns".to_owned(), value(of_key));
+                object.insert("netns_name".to_owned(), name.as_deref().into());
+            }
+            _ => {
+                object.insert(key.label().to_owned(), value(of_key));
+            }
+        }
+    }
+    Value::Object(object)
+}
+
+/// Returns a value as a number, a text or an object. The value is null if the sockets have none.
+fn value(value: &key::Value) -> Value {
+    match value {
+        key::Value::Port(port) => json!(port),
+        key::Value::Client => json!("client"),
+        key::Value::Address(address) => json!(address.to_string()),
+        key::Value::Process(process) => json!({ "pid": process.pid, "comm": process.name }),
+        key::Value::User(uid) => json!(uid),
+        key::Value::Cgroup(cgroup) => json!(cgroup.path),
+        key::Value::Comm(text) | key::Value::Unit(text) | key::Value::Container(text) => {
+            json!(text)
+        }
+        key::Value::Netns(inode, _) => json!(inode.to_string()),
+        key::Value::State(state) => json!(state.label()),
+        key::Value::None => Value::Null,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
-        super::tests::{grouped, plain, processes, shown},
+        super::tests::{grouped, pairs, plain, processes, shown},
         *,
     };
-    use crate::report::count::By;
 
     #[test]
     fn a_count_is_one_line_with_all_ten_states() {
@@ -144,23 +201,38 @@ mod tests {
         assert_eq!(line["groups"][0]["by"]["process"]["pid"], 7);
         assert_eq!(line["groups"][0]["by"]["process"]["comm"], "ev\u{1b}[2J\til");
         assert_eq!(line["groups"][1]["by"]["process"], "none");
-        assert_eq!(line["groups"][2]["by"]["process"], Value::Null);
+        assert_eq!(line["groups"][2]["by"]["process"], "closed_meanwhile");
+        assert_eq!(line["groups"][3]["by"]["process"], Value::Null);
         assert_eq!(line["groups"][0]["states"]["established"], 490);
         assert_eq!((&line["other"]["groups"], &line["other"]["total"]), (&json!(3), &json!(7)));
         let kinds: Vec<_> = lines[1..].iter().map(|line| &line["kind"]).collect();
-        assert_eq!(kinds, ["group", "none", "unknown", "other"]);
+        assert_eq!(kinds, ["group", "other", "unknown"]);
         assert_eq!(lines[1]["type"], "count_group");
         assert_eq!(lines[1]["by"], json!(["process"]));
         assert_eq!(lines[1]["key"], json!({ "pid": 7, "comm": "ev\u{1b}[2J\til" }));
         assert_eq!(lines[1]["states"], line["groups"][0]["states"]);
-        assert_eq!((&lines[4]["key"], &lines[4]["total"]), (&Value::Null, &json!(7)));
+        assert_eq!((&lines[2]["key"], &lines[2]["total"]), (&Value::Null, &json!(7)));
+        let causes = json!({ "none": 46_809, "closed_meanwhile": 1, "unknown": 2 });
+        assert_eq!((&lines[3]["total"], &lines[3]["causes"]), (&json!(46_812), &causes));
+    }
+
+    #[test]
+    fn groups_of_two_keys_have_both_values_in_one_key() {
+        let text = shown(&mut Json, &pairs());
+        let lines = text.lines().map(|line| serde_json::from_str(line).expect("an object"));
+        let lines: Vec<Value> = lines.collect();
+        assert_eq!(lines[1]["by"], json!(["process", "remote"]));
+        assert_eq!(lines[1]["key"], json!({ "pid": 7, "comm": "a", "remote": "10.0.0.1" }));
+        assert_eq!(lines[2]["key"], json!({ "pid": 7, "comm": "b", "remote": null }));
+        assert_eq!(lines[0]["by"], json!(["process", "remote"]));
+        assert_eq!(lines[0]["groups"][0]["by"]["remote"], "10.0.0.1");
     }
 
     #[test]
     fn lines_are_short_for_any_number_of_groups() {
         for count in [1, 10, 100, 1000] {
-            let rows = (0..count).map(|port| (Key::Port(port), [u64::MAX / 20; 10]));
-            let text = shown(&mut Json, &grouped(By::LocalPort, rows.collect()));
+            let rows = (0..count).map(|port| (vec![key::Value::Port(port)], [u64::MAX / 20; 10]));
+            let text = shown(&mut Json, &grouped(&[Key::LocalPort], rows.collect()));
             assert!(text.lines().all(|line| line.len() < 16 << 10), "{count}");
             assert_eq!(text.lines().count(), 2 + usize::from(count));
             assert_eq!(text.contains("\"groups\":["), count <= 10, "{count}");

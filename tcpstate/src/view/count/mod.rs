@@ -11,7 +11,10 @@ use tcpstate_common::State;
 
 pub use self::{csv::Csv, json::Json, rows::Rows, table::Table};
 use crate::{
-    report::count::{Count, Key, Name},
+    report::{
+        count::{Count, Groups, States, total},
+        key::Value,
+    },
     text::escaped,
 };
 
@@ -21,21 +24,38 @@ pub trait CountView {
     fn show(&mut self, count: &Count, out: &mut dyn Write) -> io::Result<()>;
 }
 
-/// Returns the key of a group as text.
-fn name(name: &Name) -> String {
-    match name {
-        Key::Port(port) => port.to_string(),
-        Key::Address(address) => address.to_string(),
-        Key::Process(process) => escaped(format!("{}[{}]", process.name, process.pid)),
-        Key::Uid(uid) => uid.to_string(),
-        Key::Cgroup(cgroup) => match &cgroup.path {
-            Some(path) => escaped(path),
-            None => format!("id {}", cgroup.id),
-        },
-        Key::State(state) => state.name().to_owned(),
-        Key::None => "none".to_owned(),
-        Key::Unknown => "unknown".to_owned(),
+/// Returns the value of a key as text.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Port(port) => port.to_string(),
+        Value::Client => "client".to_owned(),
+        Value::Address(address) => address.to_string(),
+        Value::Process(process) => escaped(format!("{}[{}]", process.name, process.pid)),
+        Value::User(uid) => uid.to_string(),
+        Value::Cgroup(cgroup) => escaped(&cgroup.path),
+        Value::Comm(text) | Value::Unit(text) | Value::Container(text) => escaped(text),
+        Value::Netns(_, Some(name)) => escaped(name),
+        Value::Netns(inode, None) => inode.to_string(),
+        Value::State(state) => state.name().to_owned(),
+        Value::None => "-".to_owned(),
     }
+}
+
+/// Returns the rows of a table: a text for each key, and the number of sockets in each state.
+/// Groups are first, then sockets without a group, then the sum of the groups that are not shown.
+fn rows(groups: &Groups) -> Vec<(Vec<String>, &States)> {
+    let named = groups
+        .rows
+        .iter()
+        .map(|group| (group.values.iter().map(text).collect::<Vec<_>>(), &group.states));
+    let label = |label: &str| {
+        let others = groups.by.iter().skip(1).map(|_| "-".to_owned());
+        std::iter::once(label.to_owned()).chain(others).collect::<Vec<_>>()
+    };
+    let without = groups.without.iter().map(|(lack, states)| (label(lack.name()), states));
+    let other = &groups.other.states;
+    let other = (total(other) > 0).then(|| (label("other"), other));
+    named.chain(without).chain(other).collect()
 }
 
 /// Returns each state and the number of sockets in the state.
@@ -49,35 +69,54 @@ mod tests {
 
     use super::*;
     use crate::report::{
-        Process,
-        count::{By, Cgroup, Group, Groups, Other},
+        Cgroup, Key, Process,
+        count::{Group, Lack, Other, Place},
     };
 
     pub(super) fn plain() -> Count {
         Count {
             time: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
-            netns: Some(4_026_531_840),
+            netns: Place::One(4_026_531_840),
             states: [2, 0, 1, 497, 0, 3, 0, 0, 0, 46_807],
             groups: None,
         }
     }
 
-    pub(super) fn grouped(by: By, rows: Vec<(Name, [u64; 10])>) -> Count {
-        let rows = rows.into_iter().map(|(name, states)| Group { name, states }).collect();
+    pub(super) fn grouped(by: &[Key], rows: Vec<(Vec<Value>, [u64; 10])>) -> Count {
+        let rows = rows.into_iter().map(|(values, states)| Group { values, states }).collect();
         let other = Other { states: [0, 0, 0, 5, 0, 0, 0, 0, 0, 2], groups: 3, beyond: 0 };
-        Count { groups: Some(Groups { by, rows, other }), ..plain() }
+        let groups = Groups { by: by.to_vec(), rows, without: Vec::new(), other };
+        Count { groups: Some(groups), ..plain() }
     }
 
-    /// Returns counts grouped by process: one process has escape sequences in its name, and two
-    /// groups are `none` and `unknown`.
+    pub(super) fn process(name: &str) -> Value {
+        Value::Process(Process { pid: 7, name: name.into() })
+    }
+
+    /// Returns counts grouped by process: one process has escape sequences in its name, and some
+    /// sockets have no process.
     pub(super) fn processes() -> Count {
-        let process = Process { pid: 7, name: "ev\u{1b}[2J\til".into() };
-        let rows = vec![
-            (Key::Process(process), [2, 0, 0, 490, 0, 0, 0, 0, 0, 0]),
-            (Key::None, [0, 0, 1, 0, 0, 3, 0, 0, 0, 46_805]),
-            (Key::Unknown, [0, 0, 0, 2, 0, 0, 0, 0, 0, 0]),
+        let rows = vec![(vec![process("ev\u{1b}[2J\til")], [2, 0, 0, 490, 0, 0, 0, 0, 0, 0])];
+        let mut count = grouped(&[Key::Process], rows);
+        count.groups.as_mut().expect("it has groups").without = vec![
+            (Lack::None, [0, 0, 1, 0, 0, 3, 0, 0, 0, 46_805]),
+            (Lack::ClosedMeanwhile, [0, 0, 0, 0, 0, 0, 0, 0, 1, 0]),
+            (Lack::Unknown, [0, 0, 0, 2, 0, 0, 0, 0, 0, 0]),
         ];
-        grouped(By::Process, rows)
+        count
+    }
+
+    /// Returns counts grouped by two keys.
+    pub(super) fn pairs() -> Count {
+        let address = Value::Address([10, 0, 0, 1].into());
+        let rows = vec![
+            (vec![process("a"), address], [0, 0, 0, 490, 0, 0, 0, 0, 0, 0]),
+            (vec![process("b"), Value::None], [2, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        ];
+        let mut count = grouped(&[Key::Process, Key::Remote], rows);
+        count.groups.as_mut().expect("it has groups").without =
+            vec![(Lack::None, [0, 0, 0, 0, 0, 0, 0, 0, 0, 9])];
+        count
     }
 
     pub(super) fn shown(view: &mut dyn CountView, count: &Count) -> String {
@@ -87,13 +126,13 @@ mod tests {
     }
 
     #[test]
-    fn names_are_short_and_escaped() {
-        let cgroup = |path: Option<&str>| {
-            name(&Key::Cgroup(Cgroup { id: 77, path: path.map(str::to_owned) }))
-        };
-        assert_eq!(cgroup(Some("/system.slice/a\u{1b}b")), "/system.slice/a\\u{1b}b");
-        assert_eq!(cgroup(None), "id 77");
-        assert_eq!(name(&Key::Address([10, 0, 0, 1].into())), "10.0.0.1");
-        assert_eq!(name(&Key::State(State::TimeWait)), "TIME_WAIT");
+    fn values_are_short_and_escaped() {
+        let cgroup = |path: &str| text(&Value::Cgroup(Cgroup::from(path.to_owned())));
+        assert_eq!(cgroup("/system.slice/a\u{1b}b"), "/system.slice/a\\u{1b}b");
+        assert_eq!(text(&Value::Address([10, 0, 0, 1].into())), "10.0.0.1");
+        assert_eq!(text(&Value::State(State::TimeWait)), "TIME_WAIT");
+        assert_eq!(text(&Value::Netns(7, Some("a\tb".to_owned()))), "a\\tb");
+        assert_eq!(text(&Value::Netns(7, None)), "7");
+        assert_eq!(text(&Value::None), "-");
     }
 }

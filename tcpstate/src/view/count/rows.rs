@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use super::{CountView, by_state, name};
+use super::{CountView, by_state, rows};
 use crate::report::count::{Count, total};
 
 /// Writes rows that have two columns and no heading. An empty line separates two counts.
@@ -21,20 +21,16 @@ impl CountView for Rows {
             return by_state(&count.states)
                 .try_for_each(|(state, sockets)| writeln!(out, "{state}\t{sockets}"));
         };
-        for group in &groups.rows {
-            writeln!(out, "{}\t{}", name(&group.name), total(&group.states))?;
-        }
-        match total(&groups.other.states) {
-            0 => Ok(()),
-            sockets => writeln!(out, "other\t{sockets}"),
-        }
+        rows(groups).into_iter().try_for_each(|(values, states)| {
+            writeln!(out, "{}\t{}", values.join("\t"), total(states))
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
-        super::tests::{plain, processes, shown},
+        super::tests::{pairs, plain, processes, shown},
         *,
     };
 
@@ -51,7 +47,15 @@ mod tests {
     fn names_of_groups_are_escaped_in_rows() {
         assert_eq!(
             shown(&mut Rows::default(), &processes()),
-            "ev\\u{1b}[2J\\til[7]\t492\nnone\t46809\nunknown\t2\nother\t7\n"
+            "ev\\u{1b}[2J\\til[7]\t492\nnone\t46809\nclosed meanwhile\t1\nunknown\t2\nother\t7\n"
+        );
+    }
+
+    #[test]
+    fn groups_of_two_keys_have_a_column_for_each_key() {
+        assert_eq!(
+            shown(&mut Rows::default(), &pairs()),
+            "a[7]\t10.0.0.1\t490\nb[7]\t-\t2\nnone\t-\t9\nother\t-\t7\n"
         );
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use unicode_width::UnicodeWidthStr;
 
-use super::{CountView, by_state, name};
+use super::{CountView, by_state, rows};
 use crate::{
     report::count::{Count, Groups, States, total},
     view::{Size, line::end_of},
@@ -12,6 +12,12 @@ use crate::{
 
 /// The maximum width of the column of groups on a terminal. An IPv6 address fits into this width.
 const WIDEST: usize = 40;
+
+/// The width that each column of groups has at least, if its texts are long enough.
+const NARROWEST: usize = 8;
+
+/// The width of the gap between two columns.
+const GAP: usize = 2;
 
 /// The width of the column of totals, including the gaps on both sides.
 const SOCKETS: usize = 13;
@@ -61,26 +67,46 @@ fn show_groups(
     columns: Option<usize>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let mut rows: Vec<(String, States)> =
-        groups.rows.iter().map(|group| (name(&group.name), group.states)).collect();
-    if total(&groups.other.states) > 0 {
-        rows.push(("other".into(), groups.other.states));
-    }
-    let heading = groups.by.name().to_uppercase();
-    let names = rows.iter().map(|(name, _)| name.as_str()).chain([heading.as_str(), "total"]);
-    let longest = names.map(UnicodeWidthStr::width).max().unwrap_or(0);
-    let width = longest.min(columns.map_or(WIDEST, |columns| WIDEST.max(columns / 2)));
-    writeln!(out, "{heading:<width$}  {:>9}  STATES", "SOCKETS")?;
-    for (name, states) in &rows {
-        // In a pipe, a long name is not cut, so the row of a long name is longer than the other
-        // rows.
-        let name = if columns.is_some() { end_of(name, width) } else { name.clone() };
-        let fill = width.saturating_sub(name.width());
+    let rows = rows(groups);
+    let headings: Vec<String> = groups.by.iter().map(|key| key.name().to_uppercase()).collect();
+    let room = columns.map_or(WIDEST, |columns| WIDEST.max(columns / 2));
+    let widths = widths(&headings, &rows, room);
+    // The total is in the column of sockets, so the texts before it may be wider than the columns.
+    let width = widths.iter().sum::<usize>() + GAP * (widths.len() - 1);
+    let text = |texts: &[String]| {
+        let cells = texts.iter().zip(&widths).map(|(text, &width)| {
+            // In a pipe, a long text is not cut, so its row is longer than the other rows.
+            let text = if columns.is_some() { end_of(text, width) } else { text.clone() };
+            let fill = width.saturating_sub(text.width());
+            format!("{text}{:fill$}", "")
+        });
+        cells.collect::<Vec<_>>().join("  ")
+    };
+    writeln!(out, "{}  {:>9}  STATES", text(&headings), "SOCKETS")?;
+    for (values, states) in &rows {
         let room = columns.map(|columns| columns.saturating_sub(width + SOCKETS));
-        let states_in_words = in_words(states, room);
-        writeln!(out, "{name}{:fill$}  {:>9}  {states_in_words}", "", total(states))?;
+        writeln!(out, "{}  {:>9}  {}", text(values), total(states), in_words(states, room))?;
     }
     writeln!(out, "{:<width$}  {all:>9}", "total")
+}
+
+/// Returns the width of each column of keys. If all columns together need more than `room`, the
+/// widest columns become narrower.
+fn widths(headings: &[String], rows: &[(Vec<String>, &States)], room: usize) -> Vec<usize> {
+    let widest = |column: usize| {
+        let texts = rows.iter().map(|(values, _)| &values[column]);
+        texts.chain([&headings[column]]).map(|text| text.width()).max().unwrap_or(0)
+    };
+    let mut widths: Vec<usize> = (0..headings.len()).map(widest).collect();
+    if let Some(first) = widths.first_mut() {
+        *first = (*first).max("total".len());
+    }
+    let room = room.saturating_sub(GAP * (widths.len() - 1));
+    while widths.iter().sum::<usize>() > room.max(NARROWEST * widths.len()) {
+        let Some(widest) = widths.iter_mut().max() else { break };
+        *widest -= 1;
+    }
+    widths
 }
 
 /// Returns as text the states that have sockets, and the number of sockets in each state. The state
@@ -103,10 +129,10 @@ fn in_words(states: &States, room: Option<usize>) -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::tests::{grouped, plain, processes, shown},
+        super::tests::{grouped, pairs, plain, processes, shown},
         *,
     };
-    use crate::report::count::{By, Cgroup, Key};
+    use crate::report::{Cgroup, Key, key::Value};
 
     #[test]
     fn states_are_aligned_and_end_with_a_total() {
@@ -124,15 +150,15 @@ mod tests {
 
     #[test]
     fn a_long_name_and_many_states_fit_into_80_columns() {
-        let path = |end: &str| Cgroup {
-            id: 1,
-            path: Some(format!("/kubepods.slice/kubepods-burstable.slice/pod-{end}")),
+        let path = |end: &str| {
+            let path = format!("/kubepods.slice/kubepods-burstable.slice/pod-{end}");
+            vec![Value::Cgroup(Cgroup::from(path))]
         };
         let rows = vec![
-            (Key::Cgroup(path("first")), [1, 2, 3, 4000, 5, 6, 7, 8, 9, 10]),
-            (Key::Cgroup(path("second")), [0, 0, 0, 4, 0, 0, 0, 0, 0, 0]),
+            (path("first"), [1, 2, 3, 4000, 5, 6, 7, 8, 9, 10]),
+            (path("second"), [0, 0, 0, 4, 0, 0, 0, 0, 0, 0]),
         ];
-        let count = grouped(By::Cgroup, rows);
+        let count = grouped(&[Key::Cgroup], rows);
         let size = || Size { columns: 80, rows: 24 };
         let text = shown(&mut Table::on_terminal(size), &count);
         let expected = "\
@@ -155,10 +181,36 @@ total                                         47310
 PROCESS               SOCKETS  STATES
 ev\\u{1b}[2J\\til[7]        492  ESTABLISHED 490, LISTEN 2
 none                    46809  TIME_WAIT 46805, FIN_WAIT2 3, SYN_RECV 1
+closed meanwhile            1  LAST_ACK 1
 unknown                     2  ESTABLISHED 2
 other                       7  ESTABLISHED 5, TIME_WAIT 2
 total                   47310
 ";
         assert_eq!(shown(&mut Table::default(), &processes()), expected);
+    }
+
+    #[test]
+    fn groups_of_two_keys_have_two_columns() {
+        let expected = "\
+PROCESS  REMOTE      SOCKETS  STATES
+a[7]     10.0.0.1        490  ESTABLISHED 490
+b[7]     -                 2  LISTEN 2
+none     -                 9  TIME_WAIT 9
+other    -                 7  ESTABLISHED 5, TIME_WAIT 2
+total                  47310
+";
+        assert_eq!(shown(&mut Table::default(), &pairs()), expected);
+    }
+
+    #[test]
+    fn the_widest_columns_become_narrower() {
+        let texts = |texts: [&str; 3]| texts.map(str::to_owned).to_vec();
+        let headings = texts(["CGROUP", "REMOTE", "STATE"]);
+        let long = "x".repeat(100);
+        let states = States::default();
+        let rows = [(texts([&long, "2001:db8::1234", "TIME_WAIT"]), &states)];
+        assert_eq!(widths(&headings, &rows, 40), [14, 13, 9]);
+        assert_eq!(widths(&headings, &rows, 200), [100, 14, 9]);
+        assert_eq!(widths(&headings, &rows, 10), [8, 8, 8]);
     }
 }

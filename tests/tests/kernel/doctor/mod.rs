@@ -5,6 +5,7 @@
 //! problems: tcp_tw_recycle (removed from Linux), the host's orphans, and the host's connection
 //! tracking.
 
+mod in_flight;
 mod ports;
 
 use std::{

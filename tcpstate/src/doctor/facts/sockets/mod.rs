@@ -21,14 +21,17 @@ use tcpstate_common::State;
 pub use self::sums::{AGE, AGES, Attempts, Destination, Listener, PortUse, TIME_WAIT};
 use super::{
     Ages, Groups, Holding, Known, Missing, Sysctls,
-    holders::{self, Held, Listening},
+    holders::{self, Held},
     sysctls::Range,
 };
 use crate::{
     error::Help as _,
     filter::Filter,
     report::Process,
-    source::sock_diag::{self, Query, Socket},
+    source::{
+        listening::Listening,
+        sock_diag::{self, Query, Socket},
+    },
 };
 
 /// The maximum number of listeners that are kept. A listener without waiting connections is not
