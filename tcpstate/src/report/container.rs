@@ -23,6 +23,12 @@ const PREFIXES: [(&str, &str); 7] = [
     ("buildkit-", "buildkit"),
 ];
 
+/// Returns the part of a container id that tables show: the first 12 digits, as `docker ps` does.
+#[must_use]
+pub fn short_id(id: &str) -> &str {
+    if is_id(id) { &id[..12] } else { id }
+}
+
 /// Returns the container to which a cgroup belongs. If the path names several containers, the
 /// function returns the innermost container.
 #[must_use]
@@ -138,6 +144,12 @@ mod tests {
         ] {
             assert_eq!(container(&path.replace("ID", ID)), None, "{path}");
         }
+    }
+
+    #[test]
+    fn tables_show_twelve_digits_of_an_id_and_the_whole_name() {
+        assert_eq!(short_id(ID), "4b825dc642cb");
+        assert_eq!(short_id("my-long-nspawn-container"), "my-long-nspawn-container");
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl CountView for Csv {
         };
         match &count.groups {
             Some(groups) if !by.is_empty() => {
-                for (values, states) in rows(groups) {
+                for (values, states) in rows(groups, super::text) {
                     let values: Vec<String> = by.iter().map(|&(at, _)| text(&values[at])).collect();
                     for (state, sockets) in by_state(states).filter(|(_, sockets)| *sockets > 0) {
                         row(&values, state.label(), sockets)?;

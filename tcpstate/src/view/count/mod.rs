@@ -12,6 +12,7 @@ use tcpstate_common::State;
 pub use self::{csv::Csv, json::Json, rows::Rows, table::Table};
 use crate::{
     report::{
+        container::short_id,
         count::{Count, Groups, States, total},
         key::Value,
     },
@@ -41,9 +42,17 @@ fn text(value: &Value) -> String {
     }
 }
 
+/// Returns the value of a key as a short text for a table.
+fn short_text(value: &Value) -> String {
+    match value {
+        Value::Container(id) => escaped(short_id(id)),
+        value => text(value),
+    }
+}
+
 /// Returns the rows of a table: a text for each key, and the number of sockets in each state.
 /// Groups are first, then sockets without a group, then the sum of the groups that are not shown.
-fn rows(groups: &Groups) -> Vec<(Vec<String>, &States)> {
+fn rows(groups: &Groups, text: fn(&Value) -> String) -> Vec<(Vec<String>, &States)> {
     let named = groups
         .rows
         .iter()
@@ -134,5 +143,8 @@ mod tests {
         assert_eq!(text(&Value::Netns(7, Some("a\tb".to_owned()))), "a\\tb");
         assert_eq!(text(&Value::Netns(7, None)), "7");
         assert_eq!(text(&Value::None), "-");
+        let id = "4b825dc642cb6eb9a060e54bf8d69288fbee4904b825dc642cb6eb9a060e54bf";
+        let container = Value::Container(id.to_owned());
+        assert_eq!((text(&container).as_str(), &*short_text(&container)), (id, "4b825dc642cb"));
     }
 }

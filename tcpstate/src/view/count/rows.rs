@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use super::{CountView, by_state, rows};
+use super::{CountView, by_state, rows, text};
 use crate::report::count::{Count, total};
 
 /// Writes rows that have two columns and no heading. An empty line separates two counts.
@@ -21,7 +21,7 @@ impl CountView for Rows {
             return by_state(&count.states)
                 .try_for_each(|(state, sockets)| writeln!(out, "{state}\t{sockets}"));
         };
-        rows(groups).into_iter().try_for_each(|(values, states)| {
+        rows(groups, text).into_iter().try_for_each(|(values, states)| {
             writeln!(out, "{}\t{}", values.join("\t"), total(states))
         })
     }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use unicode_width::UnicodeWidthStr;
 
-use super::{CountView, by_state, rows};
+use super::{CountView, by_state, rows, short_text};
 use crate::{
     report::count::{Count, Groups, States, total},
     view::{Size, line::end_of},
@@ -67,7 +67,7 @@ fn show_groups(
     columns: Option<usize>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let rows = rows(groups);
+    let rows = rows(groups, short_text);
     let headings: Vec<String> = groups.by.iter().map(|key| key.name().to_uppercase()).collect();
     let room = columns.map_or(WIDEST, |columns| WIDEST.max(columns / 2));
     let widths = widths(&headings, &rows, room);

@@ -11,7 +11,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::close_reason;
 use crate::{
-    report::{CloseReason, Event, Hook, Losses, Report},
+    report::{Cgroup, CloseReason, Event, Hook, Losses, Report, container::short_id},
     text::escaped,
     view::{Size, Table, View, line::shortened, number::UNKNOWN},
 };
@@ -66,6 +66,10 @@ enum Form {
 
 /// The length of the longest note, `remote_rst (mini)`.
 const NOTE: usize = 17;
+/// The minimum length of the container or unit in a line. A shorter text would say little.
+const PLACE: usize = 12;
+/// The text before the container or the unit.
+const IN: &str = " in ";
 /// The maximum length of a process name (`TASK_COMM_LEN` without the final zero).
 const COMM: usize = 15;
 
@@ -105,12 +109,13 @@ impl EventTable {
             local: "LOCAL".into(),
             remote: "REMOTE".into(),
             note: "ENDED BY".into(),
+            place: None,
         };
         self.line(&cells, out)
     }
 
     fn line(&self, cells: &Cells, out: &mut dyn Write) -> io::Result<()> {
-        let Cells { time, from, to, duration, pid, comm, local, remote, note } = cells;
+        let Cells { time, from, to, duration, pid, comm, local, remote, note, place } = cells;
         let times = self.times;
         let comm = match self.form {
             Form::Wide => comm.clone(),
@@ -121,13 +126,15 @@ impl EventTable {
             Form::Wide => {
                 let comm_fill = COMM.saturating_sub(comm.width());
                 let locals = self.locals;
-                let remotes = if note.is_empty() { 0 } else { self.remotes };
-                let gap = if note.is_empty() { "" } else { " " };
-                return writeln!(
-                    out,
+                let is_last = note.is_empty() && place.is_none();
+                let remotes = if is_last { 0 } else { self.remotes };
+                let gap = if is_last { "" } else { " " };
+                let line = format!(
                     "{head}{:comm_fill$} {local:<locals$} {remote:<remotes$}{gap}{note}",
                     ""
                 );
+                let columns = self.size.map_or(usize::MAX, |size| usize::from(size().columns));
+                return writeln!(out, "{}", with_place(&line, place.as_deref(), columns));
             }
             Form::Narrow(width) => width,
         };
@@ -137,7 +144,8 @@ impl EventTable {
         let addresses = format!("{local:<v4$} {remote:<v4$} {note}");
         let indent = times + 1;
         if indent + addresses.trim_end().len() <= width {
-            return writeln!(out, "{:indent$}{}", "", addresses.trim_end());
+            let addresses = with_place(&addresses, place.as_deref(), width - indent);
+            return writeln!(out, "{:indent$}{addresses}", "");
         }
         let addresses = format!("{local} {remote} {note}");
         let least = 2;
@@ -146,6 +154,18 @@ impl EventTable {
         }
         let rest = format!("{remote} {note}");
         writeln!(out, "{:least$}{local}\n{:least$}{}", "", "", rest.trim_end())
+    }
+}
+
+/// Appends the container or the unit to a line, if it fits into `columns`.
+fn with_place(line: &str, place: Option<&str>, columns: usize) -> String {
+    let line = line.trim_end();
+    let room = columns.saturating_sub(line.width() + IN.len());
+    match place {
+        Some(place) if room >= PLACE.min(place.width()) => {
+            format!("{line}{IN}{}", shortened(place, room))
+        }
+        _ => line.to_owned(),
     }
 }
 
@@ -160,6 +180,8 @@ struct Cells {
     local: String,
     remote: String,
     note: String,
+    /// The container, or the systemd unit of a socket outside containers.
+    place: Option<String>,
 }
 
 impl View for EventTable {
@@ -200,6 +222,7 @@ impl View for EventTable {
             local: endpoint(event.local, event.local_port),
             remote: endpoint(event.remote, event.remote_port),
             note: note(event),
+            place: event.cgroup.as_ref().and_then(|cgroup| place(cgroup)),
         };
         let lines: Vec<Cells> = events.iter().map(cells).collect();
         for line in &lines {
@@ -249,6 +272,12 @@ fn note(event: &Event) -> String {
     words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
+/// Returns the container of a cgroup, or the unit if the cgroup belongs to no container.
+fn place(cgroup: &Cgroup) -> Option<String> {
+    let container = cgroup.container.as_ref().map(|container| short_id(&container.id));
+    container.or(cgroup.unit.as_deref()).map(escaped)
+}
+
 /// Returns a duration as text, for example `48 us`, `12.345 ms` or `4.321 s`.
 fn span(duration: Duration) -> String {
     match duration.as_micros() {
@@ -276,6 +305,29 @@ mod tests {
         ] {
             assert_eq!(endpoint(address, port), shown);
         }
+    }
+
+    #[test]
+    fn a_line_names_the_container_or_the_unit_if_it_fits() {
+        let id = "4b825dc642cb6eb9a060e54bf8d69288fbee4904b825dc642cb6eb9a060e54bf";
+        for (path, expected) in [
+            (format!("/system.slice/docker-{id}.scope"), Some("4b825dc642cb")),
+            ("/system.slice/nginx.service".to_owned(), Some("nginx.service")),
+            ("/system.slice/a\u{1b}.service".to_owned(), Some("a\\u{1b}.service")),
+            ("/".to_owned(), None),
+        ] {
+            assert_eq!(place(&Cgroup::from(path)).as_deref(), expected);
+        }
+        let unit = Some("systemd-resolved.service");
+        for (columns, expected) in [
+            (80, "1.2.3.4:5  6.7.8.9:1 in systemd-resolved.service"),
+            (36, "1.2.3.4:5  6.7.8.9:1 in systemd-res~"),
+            (35, "1.2.3.4:5  6.7.8.9:1"),
+        ] {
+            assert_eq!(with_place("1.2.3.4:5  6.7.8.9:1  ", unit, columns), expected);
+        }
+        assert_eq!(with_place("1.2.3.4:5", Some("a.scope"), 20), "1.2.3.4:5 in a.scope");
+        assert_eq!(with_place("1.2.3.4:5", None, 20), "1.2.3.4:5");
     }
 
     #[test]
