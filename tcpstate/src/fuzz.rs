@@ -11,8 +11,11 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 use crate::{
     command, doctor, probe, procfs,
     recording::{self, Record},
+    report::Key,
     serve, source, text,
-    view::{Clock, Csv, EventCsv, EventTable, Json, Screen, Size, Table, TerminalCaps, View},
+    view::{
+        Clock, Csv, EventCsv, EventTable, GroupOrder, Json, Screen, Size, Table, TerminalCaps, View,
+    },
 };
 
 /// A fuzz function. A fuzz function accepts any bytes as its argument.
@@ -79,19 +82,20 @@ fn records(bytes: &[u8]) {
     let size = || Size { columns: 100, rows: 50 };
     let mut screen = Screen::new(caps, size);
     shown(&mut screen, &records);
-    let mut views: [Box<dyn View>; 6] = [
+    let mut views: [Box<dyn View>; 7] = [
         Box::new(Table::default()),
         Box::new(EventTable::new(Clock::Monotonic)),
         Box::new(EventTable::new(Clock::Zone(jiff::tz::TimeZone::UTC))),
         Box::new(Csv::default()),
+        Box::new(Csv::new(Key::ALL.to_vec(), GroupOrder::default())),
         Box::new(EventCsv),
-        Box::new(Json),
+        Box::new(Json::default()),
     ];
     for view in &mut views {
         let text = shown(view.as_mut(), &records);
         assert!(text.chars().all(|c| c == '\n' || text::is_plain(c)), "{text:?} can act");
     }
-    for line in shown(&mut Json, &records).lines() {
+    for line in shown(&mut Json::default(), &records).lines() {
         let read: Result<serde_json::Value, _> = serde_json::from_str(line);
         assert!(read.is_ok_and(|line| line["version"] == 1), "{line}");
     }

@@ -11,6 +11,7 @@ use std::{
 use jiff::tz::TimeZone;
 use tcpstate::{
     recording::{Part, Reader, Record, Writer},
+    report::Report,
     view::{Clock, Csv, EventCsv, EventTable, Json, Screen, Size, Table, TerminalCaps, View},
 };
 
@@ -37,7 +38,11 @@ pub const FORMS: [Form; 6] = [
         },
     },
     Form { name: "csv", arguments: Some(&["-o", "csv"]), view: || Box::new(Csv::default()) },
-    Form { name: "json", arguments: Some(&["-o", "json", "--events"]), view: || Box::new(Json) },
+    Form {
+        name: "json",
+        arguments: Some(&["-o", "json", "--events"]),
+        view: || Box::new(Json::default()),
+    },
     Form {
         name: "events",
         arguments: Some(&["--events", "--utc"]),
@@ -69,13 +74,22 @@ impl Form {
     }
 }
 
-/// The bytes of a recording that contains these records.
+/// The bytes of a recording that contains these records. The description of the recording has the
+/// keys of the groups of the records.
 ///
 /// # Panics
 /// Never panics: writing to memory does not fail.
 #[must_use]
 pub fn written(records: &[Record]) -> Vec<u8> {
-    let part = Part { has_events: true, ..Part::new("tcpstate-tests") };
+    let by = records.iter().find_map(|record| match record {
+        Record::Report(report) => match report.as_ref() {
+            Report::Snapshot(snapshot) | Report::End(snapshot) => snapshot.owners.as_ref(),
+            Report::Start(_) => None,
+        },
+        Record::Events(_) => None,
+    });
+    let by = by.map(|owners| owners.by.clone()).unwrap_or_default();
+    let part = Part { has_events: true, by, ..Part::new("tcpstate-tests") };
     let mut writer = Writer::begin(Vec::new(), &part).expect("memory takes all");
     for record in records {
         match record {

@@ -149,7 +149,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(file) = &arguments.replay {
         privileges::drop_before_reading(file)?;
         require_shown(file, arguments.replayed.max_memory(), wants_matrix(arguments))?;
-        return replay::show_as(file, &arguments.replayed, view(arguments), false);
+        return replay::show_as(file, &arguments.replayed, false, |_| Ok(view(arguments)));
     }
     privileges::confine()?;
     runtime()?.block_on(hist(arguments)).map(|()| ExitCode::SUCCESS)
@@ -214,7 +214,7 @@ async fn hist(arguments: &Arguments) -> Result<()> {
     run.0.limit_audits(arguments.audit.max_audit_cpu);
     warnings::at_start(run.0.probe());
     privileges::keep_for_run(run.0.probe(), arguments.record.is_wanted())?;
-    let recorder = arguments.record.begin(false)?;
+    let recorder = arguments.record.begin(false, &[])?;
     let output = Output::start(record::recorded(view(arguments), recorder.clone()), None)?;
     output.offer(|| anyhow::Ok(Report::Start(run.0.start_report())))?;
     let Arguments { interval, duration, count, .. } = *arguments;

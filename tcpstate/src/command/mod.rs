@@ -23,6 +23,7 @@ mod keys;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod output;
+mod owners;
 mod pace;
 mod privileges;
 mod record;
@@ -207,7 +208,7 @@ fn ours(error: &Cause) -> Option<&dyn Help> {
     fn of<E: Help + 'static>(error: &Cause) -> Option<&dyn Help> {
         error.downcast_ref::<E>().map(|error| error as &dyn Help)
     }
-    let types: [FindHelp; 10] = [
+    let types: [FindHelp; 11] = [
         of::<environment::Error>,
         of::<probe::Error>,
         of::<sock_diag::Error>,
@@ -216,6 +217,7 @@ fn ours(error: &Cause) -> Option<&dyn Help> {
         of::<doctor::Error>,
         of::<event_filter::Error>,
         of::<events::Conflict>,
+        of::<owners::Error>,
         of::<serve::Error>,
         of::<verify::ManyLists>,
     ];

@@ -10,7 +10,7 @@ use crate::{
     error::Help as _,
     procfs::sysctl,
     recording::{Limits, News, Part, Recorder},
-    report::{Event, Report},
+    report::{Event, Key, Report},
     view::View,
 };
 
@@ -56,7 +56,7 @@ impl Flags {
 
     /// Begins a recording, if `--record` is given. The caller must be in the recorded network
     /// namespace, because the sysctls of this namespace are recorded.
-    pub(super) fn begin(&self, has_events: bool) -> Result<Option<Arc<Recorder>>> {
+    pub(super) fn begin(&self, has_events: bool, by: &[Key]) -> Result<Option<Arc<Recorder>>> {
         let Some(file) = &self.record else { return Ok(None) };
         let limits = Limits {
             file_bytes: self.max_record_size,
@@ -65,6 +65,7 @@ impl Flags {
         };
         let part = Part {
             has_events,
+            by: by.to_vec(),
             sysctls: sysctl::known(),
             ..Part::new(concat!("tcpstate ", env!("CARGO_PKG_VERSION")))
         };

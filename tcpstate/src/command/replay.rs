@@ -24,6 +24,7 @@ use super::{
     FAILED, foreground,
     help::{ADVANCED, INPUT},
     keys::{self, Key, Keys},
+    owners::OrderFlags,
     privileges, runtime,
     signals::{Signals, end_if_blocked, listen},
     span::Span,
@@ -31,7 +32,7 @@ use super::{
 };
 use crate::{
     error::Help as _,
-    recording::{self, Record, Recording, Timed},
+    recording::{self, Part, Record, Recording, Timed},
     report::{Attached, Report},
     view::{Csv, EventCsv, Json, View, show_part},
 };
@@ -100,7 +101,7 @@ fn parse_speed(text: &str) -> Result<Speed, &'static str> {
     before_long_help = "\
 Examples:
   tcpstate replay run.tcps -o json             all lines of trace
-  tcpstate replay run.tcps -o csv > run.csv    a row per state and snapshot
+  tcpstate replay run.tcps -o csv > run.csv    a row per state or group
   tcpstate replay run.tcps -o csv --events     a row per event
   tcpstate replay run.tcps -o json --from 5m --until 6m
   sudo tcpstate trace --events -i 1s --record run.tcps",
@@ -131,6 +132,9 @@ pub(super) struct Arguments {
     events: bool,
 
     #[command(flatten)]
+    order: OrderFlags,
+
+    #[command(flatten)]
     flags: Flags,
 }
 
@@ -138,20 +142,21 @@ pub(super) struct Arguments {
 enum Format {
     /// One JSON object per line
     Json,
-    /// A row per state and snapshot, or per event
+    /// A row per state and snapshot, per group and snapshot, or per event
     Csv,
 }
 
 /// Runs `tcpstate replay`.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let Arguments { file, output, events, flags } = arguments;
-    let view: Box<dyn View + Send> = match (output, events) {
-        (Format::Json, _) => Box::new(Json),
-        (Format::Csv, true) => Box::new(EventCsv),
-        (Format::Csv, false) => Box::new(Csv::default()),
-    };
+    let Arguments { file, output, events, order, flags } = arguments;
     privileges::drop_before_reading(file)?;
     let recording = Recording::open(file, flags.max_memory())?;
+    let order = order.order();
+    let view: Box<dyn View + Send> = match (output, events) {
+        (Format::Json, _) => Box::new(Json::new(order)),
+        (Format::Csv, true) => Box::new(EventCsv),
+        (Format::Csv, false) => Box::new(Csv::new(recording.part().by.clone(), order)),
+    };
     let mut begin = Vec::new();
     if let Format::Json = output {
         show_part(recording.part(), &mut begin)?;
@@ -159,17 +164,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     show(recording, flags, view, ReplaySettings { usual: Speed::Full, is_painted: false }, begin)
 }
 
-/// Shows a recording in a view. The default speed is the recorded speed if the terminal is
-/// repainted, else full.
+/// Shows a recording in a view, which may depend on the description of the recording. The default
+/// speed is the recorded speed if the terminal is repainted, else full.
 pub(super) fn show_as(
     file: &Path,
     flags: &Flags,
-    view: Box<dyn View + Send>,
     is_painted: bool,
+    view: impl FnOnce(&Part) -> Result<Box<dyn View + Send>>,
 ) -> Result<ExitCode> {
     privileges::drop_before_reading(file)?;
     let usual = if is_painted { Speed::Times(1.0) } else { Speed::Full };
     let recording = Recording::open(file, flags.max_memory())?;
+    let view = view(recording.part())?;
     show(recording, flags, view, ReplaySettings { usual, is_painted }, Vec::new())
 }
 

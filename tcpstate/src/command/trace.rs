@@ -16,6 +16,7 @@ use super::{
     help::{ADVANCED, OUTPUT},
     keys::Keys,
     output::Output,
+    owners,
     pace::{Pace, Paced},
     privileges, record, refused_by_replay, replay, runtime,
     scan_warner::ScanWarner,
@@ -29,7 +30,7 @@ use super::{
 use crate::{
     aggregate::Reconcile,
     probe::{MAX_NAMESPACES, Options},
-    report::{Provider, Report, Snapshot, Transitions, Verdict},
+    report::{Key, Provider, Report, Snapshot, Transitions, Verdict},
     tracer::Tracer,
     view::{Csv, EventCsv, EventTable, Heat, Json, Screen, Table, View},
 };
@@ -50,6 +51,8 @@ Examples:
   sudo tcpstate trace                         gauges and rates, every second
   sudo tcpstate trace --events                one line for each transition
   sudo tcpstate trace -i 10s -d 1m -o json    six snapshots for programs
+  sudo tcpstate trace --by process            which process makes TIME_WAITs
+  sudo tcpstate trace --by remote,remote-port --sort failed
   sudo tcpstate trace --netns all             the whole host
   sudo tcpstate trace --netns pid:1           the network namespace of process 1
   sudo tcpstate trace --family 6              the sockets that ss -6 shows
@@ -118,11 +121,14 @@ pub(super) struct Arguments {
     #[command(flatten)]
     events: events::Flags,
 
+    #[command(flatten)]
+    owners: owners::Flags,
+
     /// Show the frequency of each transition
     ///
     /// Show the number, rate and share of each transition as a heat map and as bars, instead of the
     /// gauges.
-    #[arg(long, conflicts_with = "events")]
+    #[arg(long, conflicts_with = "events", help_heading = OUTPUT)]
     matrix: bool,
 
     /// Scan again: auto, off or TIME
@@ -177,7 +183,8 @@ pub(super) struct Arguments {
 }
 
 /// The flags that `--replay` refuses only in `trace`. [`refused_by_replay`] has the shared flags.
-const LIVE: [&str; 12] = [
+const LIVE: [&str; 13] = [
+    "max_owners",
     "max_namespaces",
     "reconcile",
     "max_audit_cpu",
@@ -199,6 +206,24 @@ impl Arguments {
         (self.interval.unwrap_or(USUAL), self.interval.is_some() || !self.events.events)
     }
 
+    /// Returns the options of the tracer.
+    fn options(&self) -> Result<Options> {
+        Ok(Options {
+            netns: self.scope.netns.clone(),
+            family: self.filter.family().0,
+            max_namespaces: Some(self.max_namespaces),
+            transitions: self.transitions_provider,
+            time_wait: self.time_wait_provider,
+            syn_recv: self.syn_recv_provider,
+            events: self.events.options(),
+            event_filter: self.connection.narrow(self.filter.filter()?)?,
+            statistics: self.cost,
+            log: self.bpf_log,
+            max_scan_sockets: self.max_scan_sockets.map(NonZeroU32::get),
+            ..Options::default()
+        })
+    }
+
     /// Refuses flags that cannot be combined.
     fn look_for_conflicts(&self) -> Result<()> {
         let (_, has_snapshots) = self.snapshots();
@@ -206,6 +231,7 @@ impl Arguments {
         if let (true, Some(flag)) = (has_snapshots, condition) {
             return Err(event_filter::Error::Gauges(flag).into());
         }
+        self.owners.require_snapshots(has_snapshots)?;
         match self.format.output {
             _ if !has_snapshots && self.count.is_some() => Err(events::Conflict::Count.into()),
             Format::Csv if has_snapshots && self.events.events => Err(events::Conflict::Csv.into()),
@@ -221,7 +247,11 @@ fn parse_count(text: &str) -> Result<NonZeroU64, &'static str> {
 /// Runs `tcpstate trace`.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(file) = &arguments.replay {
-        return replay::show_as(file, &arguments.replayed, view(arguments), has_screen(arguments));
+        let is_painted = has_screen(arguments);
+        return replay::show_as(file, &arguments.replayed, is_painted, |part| {
+            arguments.owners.require_recorded(file, &part.by)?;
+            Ok(view(arguments, &part.by))
+        });
     }
     privileges::confine()?;
     runtime()?.block_on(trace(arguments))
@@ -231,20 +261,7 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     arguments.look_for_conflicts()?;
     // Signals are caught before hooks are attached, so that a signal always ends the run cleanly.
     let mut signals = Signals::of_run()?;
-    let options = Options {
-        netns: arguments.scope.netns.clone(),
-        family: arguments.filter.family().0,
-        max_namespaces: Some(arguments.max_namespaces),
-        transitions: arguments.transitions_provider,
-        time_wait: arguments.time_wait_provider,
-        syn_recv: arguments.syn_recv_provider,
-        events: arguments.events.options(),
-        event_filter: arguments.connection.narrow(arguments.filter.filter()?)?,
-        statistics: arguments.cost,
-        log: arguments.bpf_log,
-        max_scan_sockets: arguments.max_scan_sockets.map(NonZeroU32::get),
-        ..Options::default()
-    };
+    let options = arguments.options()?;
     let verifier = Verifier::new(arguments.verify, &options.netns, options.family)?;
     let mut tracer = Tracer::start(&options)?;
     tracer.limit_audits(arguments.audit.max_audit_cpu);
@@ -255,9 +272,10 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     let loss_warner = events::LossWarner::since(tracer.losses()?);
     let events = tracer.take_events();
     privileges::keep_for_run(tracer.probe(), arguments.record.is_wanted())?;
-    let recorder = arguments.record.begin(events.is_some())?;
+    let recorder = arguments.record.begin(events.is_some(), arguments.owners.keys())?;
     let mut keys = Keys::start(has_screen(arguments))?;
-    let view = foreground::only(keys.with_help(view(arguments)), has_screen(arguments));
+    let view = view(arguments, arguments.owners.keys());
+    let view = foreground::only(keys.with_help(view), has_screen(arguments));
     let output = Output::start(record::recorded(view, recorder.clone()), events)?;
     output.offer(|| anyhow::Ok(Report::Start(tracer.start_report())))?;
     let (interval, has_snapshots) = arguments.snapshots();
@@ -280,6 +298,7 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     drop(tracer);
     record::finish(output, end, recorder, &mut signals).await?;
     warnings::at_end(&totals, options.max_scan_sockets);
+    arguments.owners.warn(totals.owners.as_ref());
     let is_right = verifier.is_none_or(|verifier| verifier.conclude());
     Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::from(super::FOUND) })
 }
@@ -291,21 +310,24 @@ fn has_screen(arguments: &Arguments) -> bool {
         && !arguments.events.events
 }
 
-/// Returns the view for the reports.
-fn view(arguments: &Arguments) -> Box<dyn View + Send> {
+/// Returns the view for the reports. `by` has the keys of the groups.
+fn view(arguments: &Arguments, by: &[Key]) -> Box<dyn View + Send> {
     let has_events = arguments.events.events;
+    let order = arguments.owners.order();
     match (arguments.format.output, terminal::caps()) {
         (Format::Table, caps) if arguments.matrix => Box::new(Heat::new(caps, terminal::size)),
         (Format::Table, _) if has_events => {
-            let table = EventTable::new(arguments.events.clock());
+            let table = EventTable::new(arguments.events.clock()).with_order(order);
             let is_terminal = io::stdout().is_terminal();
             Box::new(if is_terminal { table.on_terminal(terminal::size) } else { table })
         }
         (Format::Csv, _) if has_events => Box::new(EventCsv),
-        (Format::Table, Some(caps)) => Box::new(Screen::new(caps, terminal::size)),
-        (Format::Table, None) => Box::new(Table::default()),
-        (Format::Json, _) => Box::new(Json),
-        (Format::Csv, _) => Box::new(Csv::default()),
+        (Format::Table, Some(caps)) => {
+            Box::new(Screen::new(caps, terminal::size).with_order(order))
+        }
+        (Format::Table, None) => Box::new(Table::new(order)),
+        (Format::Json, _) => Box::new(Json::new(order)),
+        (Format::Csv, _) => Box::new(Csv::new(by.to_vec(), order)),
     }
 }
 
@@ -349,7 +371,7 @@ mod tests {
 
     #[test]
     fn live_flags_conflict_with_replay() {
-        let of_views = ["output", "events", "utc", "monotonic", "matrix"];
+        let of_views = ["output", "events", "utc", "monotonic", "matrix", "by", "top", "sort"];
         refused_by_replay::assert_complete::<Arguments>(&LIVE, &of_views);
     }
 }

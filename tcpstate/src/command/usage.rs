@@ -8,7 +8,7 @@ use clap::{
 };
 use tcpstate_common::State;
 
-use super::command_line;
+use super::{command_line, owners};
 use crate::{
     explain,
     nearest::{did_you_mean, nearest},
@@ -181,6 +181,7 @@ fn similar_words(flag: &str, typed: &str) -> Vec<String> {
             return states.iter().map(|name| name.to_lowercase().replace('_', "-")).collect();
         }
         "--by" => return super::by::similar(typed),
+        "--sort" => return owners::similar_columns(typed),
         "--reconcile" => &["auto", "off"],
         "--listen" => &["off"],
         "--speed" => &["full"],
@@ -228,6 +229,10 @@ mod tests {
             ("tcpstate trace --transition listen:syn_rcv", Some("syn-recv")),
             ("tcpstate hist --of conect", Some("connect")),
             ("tcpstate hist --by localport", Some("local-port")),
+            ("tcpstate trace --by process,remot", Some("remote or remote-port")),
+            ("tcpstate trace --by process --sort open", Some("opened")),
+            ("tcpstate trace --by process --sort time-wate", Some("time-wait")),
+            ("tcpstate trace --by process --sort bananas", None),
             ("tcpstate doctor --fail-on crti", Some("crit")),
             ("tcpstate doctor --fail-on ok", None),
             ("tcpstate serve --listen of", Some("off")),

@@ -107,10 +107,12 @@ impl OwnerCounts {
         }
     }
 
-    /// Adds other counts to these counts.
+    /// Adds other counts to these counts. The counts of a recording can have any value, so the sum
+    /// is limited to the largest number.
     pub fn add(&mut self, other: &Self) {
         for column in Column::ALL {
-            *self.get_mut(column) += other.get(column);
+            let count = self.get_mut(column);
+            *count = count.saturating_add(other.get(column));
         }
     }
 

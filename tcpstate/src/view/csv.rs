@@ -1,18 +1,36 @@
 //! Snapshots for spreadsheets and scripts: a row for each state of each snapshot. The counters in
 //! the rows count since the start of the run. An empty field means that the value is unknown.
+//!
+//! If sockets are grouped, there is a row for each group of each snapshot instead.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 use tcpstate_common::State;
 
-use super::{View, number::rfc3339};
-use crate::report::{Gauge, Report, Snapshot};
+use super::{
+    View,
+    groups::{self, GroupOrder, Span},
+    number::rfc3339,
+};
+use crate::report::{Gauge, Key, Report, Snapshot};
 
 /// Writes comma-separated values.
 #[derive(Clone, Debug, Default)]
 pub struct Csv {
     netns: String,
+    /// The keys of the groups. The list is empty if sockets are not grouped.
+    by: Vec<Key>,
+    order: GroupOrder,
+}
+
+impl Csv {
+    /// Creates a view that shows groups in this order. `by` has the keys of the groups. If `by` is
+    /// empty, sockets are not grouped.
+    #[must_use]
+    pub fn new(by: Vec<Key>, order: GroupOrder) -> Self {
+        Self { by, order, ..Self::default() }
+    }
 }
 
 /// A row of the CSV output. The names of the fields are the column names.
@@ -37,7 +55,19 @@ impl View for Csv {
         match report {
             Report::Start(start) => {
                 self.netns = start.netns.to_string();
-                writer.write_record(HEADER)?;
+                if self.by.is_empty() {
+                    writer.write_record(HEADER)?;
+                } else {
+                    writer.write_record(groups::header(&self.by))?;
+                }
+            }
+            Report::Snapshot(snapshot) if !self.by.is_empty() => {
+                let Some(owners) = &snapshot.owners else { return Ok(()) };
+                let elapsed = format!("{:?}", snapshot.elapsed.as_secs_f64());
+                let before = [&*rfc3339(snapshot.time), &*elapsed];
+                let rows = groups::rows(owners, Span::Interval, self.order);
+                let seconds = snapshot.interval.as_secs_f64();
+                groups::write_rows(&mut writer, before, &self.by, &rows, seconds)?;
             }
             Report::Snapshot(snapshot) => {
                 write_rows(&mut writer, snapshot, &self.netns, &snapshot.states)?;

@@ -8,6 +8,8 @@ use super::line::{Line, Tone};
 pub(super) enum Rank {
     Status,
     Heading,
+    /// The counts by owner.
+    Groups,
     /// A gauge. A gauge with a smaller number is more important.
     Gauge(usize),
     TimeWait,
@@ -28,6 +30,11 @@ pub(super) struct Frame {
 }
 
 impl Frame {
+    /// Returns the number of lines.
+    pub(super) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
     /// Adds a line at the end.
     pub(super) fn add(&mut self, rank: Rank, line: Line) {
         self.lines.push((rank, line));

@@ -12,12 +12,13 @@ use tcpstate_common::State;
 use super::{
     View,
     events::{Texts, close_reason, json_line},
+    groups::{self, GroupOrder, Span},
     json_lines::{add_list, serialize, write_line},
     number::{rate, rfc3339},
 };
 use crate::report::{
-    Attached, Cost, Difference, Event, Gauge, Histograms, Limit, NamespaceRow, NamespaceStart,
-    Report, Snapshot, Start, TimeWait, Transition, Verdict,
+    Attached, Column, Cost, Difference, Event, Gauge, Histograms, Limit, NamespaceRow,
+    NamespaceStart, Report, Snapshot, Start, TimeWait, Totals, Transition, Verdict,
 };
 
 /// The version of the JSON lines. The version increases when the meaning of a key changes.
@@ -25,19 +26,33 @@ pub(super) const VERSION: u32 = 1;
 
 /// Writes JSON lines.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Json;
+pub struct Json {
+    order: GroupOrder,
+}
+
+impl Json {
+    /// Creates a view that shows groups in this order.
+    #[must_use]
+    pub fn new(order: GroupOrder) -> Self {
+        Self { order }
+    }
+}
 
 impl View for Json {
     fn show(&mut self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
         match report {
             Report::Start(start) => show_start(start, out),
             Report::Snapshot(snapshot) => {
-                write_line(&snapshot_line("snapshot", snapshot)?, out)?;
-                show_namespaces(snapshot, out)
+                let groups = self.group_lines(snapshot, Span::Interval);
+                write_line(&snapshot_line("snapshot", snapshot, groups.len())?, out)?;
+                show_namespaces(snapshot, out)?;
+                groups.iter().try_for_each(|line| write_line(line, out))
             }
             // The end line is the last line.
             Report::End(snapshot) => {
                 show_namespaces(snapshot, out)?;
+                let groups = self.group_lines(snapshot, Span::Run);
+                groups.iter().try_for_each(|line| write_line(line, out))?;
                 if let Some(close_reasons) = &snapshot.close_reasons {
                     let (time, time_unix) = times(snapshot.time);
                     for row in close_reason::rows(close_reasons) {
@@ -51,7 +66,7 @@ impl View for Json {
                         write_line(&line, out)?;
                     }
                 }
-                write_line(&snapshot_line("end", snapshot)?, out)
+                write_line(&snapshot_line("end", snapshot, groups.len())?, out)
             }
         }
     }
@@ -63,6 +78,26 @@ impl View for Json {
             serialize(&json_line(event, &mut texts), &mut line)?;
             out.write_all(&line)
         })
+    }
+}
+
+impl Json {
+    /// Returns a line for each group of a snapshot.
+    fn group_lines(&self, snapshot: &Snapshot, span: Span) -> Vec<Value> {
+        let Some(owners) = &snapshot.owners else { return Vec::new() };
+        let (time, time_unix) = times(snapshot.time);
+        let seconds = snapshot.interval.as_secs_f64();
+        let line = |row: &groups::Row<'_>| {
+            let mut line = json!({
+                "type": "group",
+                "version": VERSION,
+                "time": time,
+                "time_unix": time_unix,
+            });
+            extend(&mut line, groups::line(&owners.by, row, seconds));
+            line
+        };
+        groups::rows(owners, span, self.order).iter().map(line).collect()
     }
 }
 
@@ -145,7 +180,8 @@ fn add_in_place(line: &mut Value, attached: &Attached) {
     line["degraded"] = attached.limits.iter().map(Limit::to_string).collect();
 }
 
-fn snapshot_line(kind: &str, snapshot: &Snapshot) -> io::Result<Value> {
+/// Returns the line of a snapshot. `groups` is the number of lines of groups.
+fn snapshot_line(kind: &str, snapshot: &Snapshot, groups: usize) -> io::Result<Value> {
     let (time, time_unix) = times(snapshot.time);
     let missed = &snapshot.missed;
     let mut line = json!({
@@ -159,7 +195,8 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> io::Result<Value> {
         "unreconciled": snapshot.unreconciled,
         "audited_seconds_ago": snapshot.audited.map(|ago| ago.as_secs_f64()),
         "audits": snapshot.audits,
-        "states": by_state(&snapshot.states, totals),
+        "states": by_state(&snapshot.states, gauge_totals),
+        "totals": totals(&snapshot.totals()),
         "transitions": transitions(snapshot),
         "time_wait": time_wait(&snapshot.time_wait),
         "missed": missed.events(),
@@ -176,6 +213,11 @@ fn snapshot_line(kind: &str, snapshot: &Snapshot) -> io::Result<Value> {
         "process_cpu_seconds": snapshot.process_time.as_secs_f64(),
     });
     add_losses(&mut line, snapshot);
+    if let Some(owners) = &snapshot.owners {
+        line["group_lines"] = json!(groups);
+        line["owners_missed"] = json!(owners.missed);
+        line["owners_without_room"] = json!(owners.without_room);
+    }
     if let Some(verdict) = &snapshot.verdict {
         line["verify"] = verify(verdict);
     }
@@ -245,7 +287,7 @@ fn namespace(row: &NamespaceRow) -> Value {
         "netns": row.netns.to_string(),
         "name": row.name,
         "gone": row.is_gone,
-        "states": by_state(&row.states, totals),
+        "states": by_state(&row.states, gauge_totals),
         "time_wait": time_wait(&row.time_wait),
     })
 }
@@ -285,13 +327,25 @@ fn current(gauge: &Gauge) -> Value {
     json!({ "current": gauge.current })
 }
 
-fn totals(gauge: &Gauge) -> Value {
+fn gauge_totals(gauge: &Gauge) -> Value {
     json!({
         "current": gauge.current,
         "entered": gauge.entered,
         "left": gauge.left,
         "corrected": gauge.corrected,
     })
+}
+
+/// Returns the counts of all sockets. A count is null if it cannot be known.
+fn totals(totals: &Totals) -> Value {
+    let mut counts = Map::new();
+    for column in Column::ALL {
+        counts.insert(column.label().to_owned(), totals.get(column).into());
+        if column == Column::Accepted {
+            counts.insert("not_accepted".to_owned(), totals.not_accepted.into());
+        }
+    }
+    Value::Object(counts)
 }
 
 fn time_wait(time_wait: &TimeWait) -> Value {

@@ -9,6 +9,7 @@ mod events;
 pub mod explain;
 mod features;
 mod frame;
+mod groups;
 mod heat;
 mod hist;
 mod json;
@@ -31,6 +32,7 @@ pub use self::{
     csv::Csv,
     events::{Clock, EventCsv, EventTable},
     features::{Form as FeatureForm, show_features},
+    groups::{GroupOrder, SortBy},
     heat::Heat,
     hist::{HistCsv, HistJson, HistTable, Section},
     json::Json,

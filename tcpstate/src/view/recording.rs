@@ -16,6 +16,7 @@ pub fn show_part(part: &Part, out: &mut dyn Write) -> io::Result<()> {
         "file": part.number,
         "program": part.program,
         "has_events": part.has_events,
+        "by": part.by.iter().map(|key| key.label()).collect::<Vec<_>>(),
         "sysctls": part.sysctls,
     });
     write_line(&line, out)

@@ -17,6 +17,7 @@ use super::{
     View,
     block::{self, COST_NOTE, Columns, ROWS, TIME_WAIT_SOCKETS},
     frame::{Frame, Rank},
+    groups::{self, GroupOrder, Space, Span},
     line::{Line, Tone},
     moves::{legend, list, moves},
     namespaces,
@@ -45,6 +46,7 @@ pub struct Screen {
     /// A function that returns the size of the terminal. The view calls this function for each
     /// frame.
     size: Box<dyn Fn() -> Size + Send>,
+    order: GroupOrder,
     /// The report from the start of the run. When a snapshot reports other hooks, the view replaces
     /// the hooks in the start report.
     start: Option<Start>,
@@ -53,6 +55,9 @@ pub struct Screen {
     history: VecDeque<[Option<i64>; ROWS]>,
 }
 
+/// The number of lines below the groups: a blank line, the status and the limits.
+const LINES_BELOW: usize = 3;
+
 /// The maximum number of snapshots in the history. Even a very wide terminal shows fewer snapshots.
 const HISTORY: usize = 256;
 
@@ -60,18 +65,32 @@ impl Screen {
     /// Creates a screen for a terminal with these capabilities. `size` returns the size of the
     /// terminal.
     pub fn new(caps: TerminalCaps, size: impl Fn() -> Size + Send + 'static) -> Self {
-        Self { caps, size: Box::new(size), start: None, now: None, history: VecDeque::new() }
+        Self {
+            caps,
+            size: Box::new(size),
+            order: GroupOrder::default(),
+            start: None,
+            now: None,
+            history: VecDeque::new(),
+        }
+    }
+
+    /// Shows groups in this order.
+    #[must_use]
+    pub fn with_order(self, order: GroupOrder) -> Self {
+        Self { order, ..self }
     }
 
     fn paint(&self, out: &mut dyn Write) -> io::Result<()> {
         let Some(start) = &self.start else { return Ok(()) };
         let size = (self.size)();
-        let lines = self.frame(start, size.columns.into()).into_lines(size.frame_rows());
+        let lines = self.frame(start, size).into_lines(size.frame_rows());
         paint(lines, size, self.caps.coloured, out)
     }
 
-    /// Returns all lines of a frame with their ranks. A line has at most `columns` columns.
-    fn frame(&self, start: &Start, columns: usize) -> Frame {
+    /// Returns all lines of a frame with their ranks.
+    fn frame(&self, start: &Start, size: Size) -> Frame {
+        let columns = usize::from(size.columns);
         let mut frame = Frame::default();
         frame.add(Rank::Title, self.title(start, columns));
         frame.add(Rank::Blank, Line::default());
@@ -98,6 +117,7 @@ impl Screen {
                 frame.add(Rank::TimeWait, Line::of_words(2, words, columns));
             }
         }
+        self.add_groups(&mut frame, now, size);
         frame.add(Rank::Blank, Line::default());
         let status = block::accuracy(now).into_iter().chain(block::cost_of_all(now));
         let hooks = block::hooks(start.attached.hooks);
@@ -114,6 +134,24 @@ impl Screen {
         add_namespaces(&mut frame, now);
         add_transitions(&mut frame, now);
         frame
+    }
+
+    /// Adds the table of groups. The table uses half of the terminal, and the lines that the gauges
+    /// leave free.
+    fn add_groups(&self, frame: &mut Frame, now: &Snapshot, size: Size) {
+        let Some(owners) = &now.owners else { return };
+        let height = size.frame_rows();
+        let free = height.saturating_sub(frame.len() + LINES_BELOW);
+        // The blank line above the table belongs to the table.
+        let space = Space {
+            width: size.columns.into(),
+            height: Some((height / 2).max(free).saturating_sub(1)),
+        };
+        let seconds = now.interval.as_secs_f64();
+        frame.add(Rank::Groups, Line::default());
+        for line in groups::lines(owners, seconds, Span::Interval, self.order, space) {
+            frame.add(Rank::Groups, line);
+        }
     }
 
     fn title(&self, start: &Start, columns: usize) -> Line {
@@ -214,7 +252,8 @@ impl View for Screen {
             Report::End(end) => {
                 let Some(start) = &self.start else { return Ok(()) };
                 write!(out, "{HOME}{ERASE_BELOW}")?;
-                summary::write(start, end, Some((self.size)().frame_rows()), out)?;
+                let height = Some((self.size)().frame_rows());
+                summary::write(start, end, summary::Space { height, order: self.order }, out)?;
                 summary::write_limits(&start.attached.limits, out)
             }
         }

@@ -6,6 +6,7 @@ use tcpstate_common::State;
 
 use super::{
     block::{self, COST_NOTE, accuracy_in_words, causes, count_of, hooks_in_words},
+    groups::{self, GroupOrder, Span},
     line::wrapped,
     moves::{footnotes, list, moves},
     namespaces,
@@ -19,12 +20,21 @@ use crate::{
 /// The maximum width of a line in columns, because mails and most terminals have 80 columns.
 const WIDTH: usize = 80;
 
+/// The space for the lists of a summary.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Space {
+    /// The maximum number of lines of a list, or `None` if there is no limit.
+    pub(super) height: Option<usize>,
+    /// The order of the groups.
+    pub(super) order: GroupOrder,
+}
+
 /// Writes the summary of a run without the limits, which the caller writes last. On a terminal the
-/// list of namespaces has at most `height` lines.
+/// lists of groups and of namespaces fit into the height.
 pub(super) fn write(
     start: &Start,
     end: &Snapshot,
-    height: Option<usize>,
+    space: Space,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let (from, to) = (date(start.time), date(end.time));
@@ -36,8 +46,9 @@ pub(super) fn write(
     write_gauges(start, end, out)?;
     writeln!(out)?;
     write_time_wait(end, out)?;
+    write_groups(end, space, out)?;
     write_transitions(end, out)?;
-    write_namespaces(end, height, out)?;
+    write_namespaces(end, space.height, out)?;
     writeln!(out)?;
     write_cost(end, out)
 }
@@ -88,6 +99,19 @@ fn write_time_wait(end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
         .map(|(cause, count)| format!("{cause} {}", grouped(count)))
         .collect();
     write_wrapped(&format!("  by cause: {}", causes.join(", ")), out)
+}
+
+/// Writes the counts of each group over the whole run.
+fn write_groups(end: &Snapshot, space: Space, out: &mut dyn Write) -> io::Result<()> {
+    let Some(owners) = &end.owners else { return Ok(()) };
+    let table = groups::Space { width: WIDTH, height: space.height };
+    let seconds = end.interval.as_secs_f64();
+    writeln!(out)?;
+    for line in groups::lines(owners, seconds, Span::Run, space.order, table) {
+        line.write(false, out)?;
+        writeln!(out)?;
+    }
+    Ok(())
 }
 
 fn write_transitions(end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {

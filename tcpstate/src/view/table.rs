@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use super::{
     View,
     block::{self, COST_NOTE, Columns},
+    groups::{self, GroupOrder, Space, Span},
     line::{Line, Tone},
     moves::{Move, legend, list, moves},
     namespaces,
@@ -23,6 +24,7 @@ pub struct Table {
     /// The report from the start of the run. When a snapshot reports other hooks, the view replaces
     /// the hooks in the start report.
     start: Option<Start>,
+    order: GroupOrder,
 }
 
 const WIDTH: usize = 80;
@@ -40,6 +42,12 @@ impl View for Table {
 }
 
 impl Table {
+    /// Creates a table that shows groups in this order.
+    #[must_use]
+    pub fn new(order: GroupOrder) -> Self {
+        Self { start: None, order }
+    }
+
     /// Writes the report of the start or a snapshot. For the end report, this function writes
     /// nothing.
     pub(super) fn show_block(&mut self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -58,7 +66,7 @@ impl Table {
                     start.attached = attached.clone();
                 }
                 writeln!(out)?;
-                for line in lines(snapshot) {
+                for line in lines(snapshot, self.order) {
                     line.write(false, out)?;
                     writeln!(out)?;
                 }
@@ -72,7 +80,7 @@ impl Table {
     pub(super) fn show_summary(&self, end: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
         let Some(start) = &self.start else { return Ok(()) };
         writeln!(out)?;
-        summary::write(start, end, None, out)
+        summary::write(start, end, summary::Space { height: None, order: self.order }, out)
     }
 
     /// Writes the limits, which come last.
@@ -89,7 +97,7 @@ fn show_attached(attached: &Attached, out: &mut dyn Write) -> io::Result<()> {
     limits.map_or(Ok(()), |limits| writeln!(out, "{limits}"))
 }
 
-fn lines(snapshot: &Snapshot) -> Vec<Line> {
+fn lines(snapshot: &Snapshot, order: GroupOrder) -> Vec<Line> {
     let time = (Tone::Plain, clock(snapshot.time));
     let words =
         [time].into_iter().chain(block::accuracy(snapshot)).chain(block::cost_of_all(snapshot));
@@ -97,6 +105,14 @@ fn lines(snapshot: &Snapshot) -> Vec<Line> {
     lines.extend(block::rows(snapshot).iter().map(|row| Columns::NUMBERS.row(row, "")));
     for words in [block::fullness(&snapshot.time_wait), block::exits(snapshot)] {
         lines.extend((!words.is_empty()).then(|| Line::of_words(2, words, WIDTH)));
+    }
+    let space = Space { width: WIDTH, height: None };
+    if let Some(owners) = &snapshot.owners {
+        // The empty lines separate the groups from the gauges and from the transitions.
+        lines.push(Line::default());
+        let seconds = snapshot.interval.as_secs_f64();
+        lines.extend(groups::lines(owners, seconds, Span::Interval, order, space));
+        lines.push(Line::default());
     }
     lines.extend(transitions(snapshot).into_iter().map(|line| Line::of(Tone::Plain, line)));
     lines.extend(block::costs(snapshot));

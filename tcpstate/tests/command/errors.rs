@@ -86,6 +86,7 @@ fn errors_have_a_row_and_a_test_each() {
         include_str!("doctor.rs"),
         include_str!("errors.rs"),
         include_str!("events.rs"),
+        include_str!("groups.rs"),
         include_str!("hist.rs"),
         include_str!("limits.rs"),
         include_str!("recordings.rs"),

@@ -20,6 +20,7 @@ mod examples;
 mod explain;
 mod fault_matrix;
 mod floods;
+mod groups;
 mod guide;
 mod help;
 mod hist;

@@ -3,6 +3,7 @@
 //! The expected texts are in `snapshots/`. `INSTA_UPDATE=always cargo test --test views` writes the
 //! expected texts again. Review the differences.
 
+mod groups;
 mod hist;
 mod made_up;
 mod narrow;
@@ -228,7 +229,7 @@ fn json_has_totals_since_the_start_and_rates_over_the_interval() {
         Report::Snapshot(with_cost(at(10, 9))),
         Report::End(unsure(at(10, 0))),
     ];
-    let text = shown(&mut Json, reports);
+    let text = shown(&mut Json::default(), reports);
     let lines: Vec<Value> =
         text.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
     let lines = serde_json::to_string_pretty(&lines).expect("they are plain values");
@@ -240,7 +241,7 @@ fn json_escapes_control_characters_and_keeps_the_value() {
     let mut start = start();
     start.kernel = "café \u{1b}[2J \u{9b}31m \u{7f} \u{202e} \u{e0001} \"quoted\" \\".into();
     let kernel = start.kernel.clone();
-    let text = shown(&mut Json, [Report::Start(start)]);
+    let text = shown(&mut Json::default(), [Report::Start(start)]);
     let escaped = r#""kernel":"café \u001b[2J \u009b31m \u007f \u202e \udb40\udc01 \"quoted\" \\""#;
     assert!(text.contains(escaped), "{text}");
     let line: Value = serde_json::from_str(&text).expect("it is JSON");

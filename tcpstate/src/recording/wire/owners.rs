@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The maximum number of keys of a group.
-const MAX_KEYS: usize = 16;
+pub(super) const MAX_KEYS: usize = 16;
 /// The maximum number of groups: the largest value of `--max-owners`, and the groups that are no
 /// owners.
 const MAX_GROUPS: usize = (1 << 20) + 3;
@@ -58,7 +58,7 @@ wire! {
 /// A key, by its name in flags.
 #[derive(Encode, Decode)]
 #[cbor(transparent, context_bound = "AsMut<Budget>")]
-struct KeyName(#[n(0)] Text);
+pub(super) struct KeyName(#[n(0)] Text);
 
 impl Wire<report::Key> for KeyName {
     fn of(key: &report::Key) -> Self {

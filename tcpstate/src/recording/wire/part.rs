@@ -6,10 +6,14 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use minicbor::{Decode, Decoder, Encode, decode};
+use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
-use super::limited::{Text, length};
-use crate::recording::budget::Budget;
+use super::{
+    limited::{List, Text, length},
+    owners::{KeyName, MAX_KEYS},
+    table::Wire as _,
+};
+use crate::{recording::budget::Budget, report::Key};
 
 /// The maximum number of sysctls.
 const MAX_SYSCTLS: usize = 1024;
@@ -33,6 +37,10 @@ pub struct Part {
     /// The names and values of sysctls. Each value is the text that the kernel prints.
     #[cbor(n(4), decode_with = "decode_sysctls")]
     pub sysctls: BTreeMap<String, String>,
+    /// The keys by which sockets are grouped. The list is empty if sockets are not grouped.
+    #[cbor(n(5), decode_with = "decode_keys", encode_with = "encode_keys", nil = "no_keys")]
+    #[cbor(is_nil = "Vec::is_empty")]
+    pub by: Vec<Key>,
 }
 
 impl Part {
@@ -61,4 +69,26 @@ fn decode_sysctls<C: AsMut<Budget>>(
     (0..count)
         .map(|_| Ok((decode_text(decoder, context)?, decode_text(decoder, context)?)))
         .collect()
+}
+
+fn decode_keys<C: AsMut<Budget>>(
+    decoder: &mut Decoder<'_>,
+    context: &mut C,
+) -> Result<Vec<Key>, decode::Error> {
+    decoder.decode_with::<_, List<KeyName, MAX_KEYS>>(context)?.read()
+}
+
+#[allow(clippy::ptr_arg, reason = "minicbor passes a reference to the field")]
+fn encode_keys<C: AsMut<Budget>, W: minicbor::encode::Write>(
+    keys: &Vec<Key>,
+    encoder: &mut Encoder<W>,
+    context: &mut C,
+) -> Result<(), encode::Error<W::Error>> {
+    encoder.encode_with(List::<KeyName, MAX_KEYS>::of(keys), context)?.ok()
+}
+
+/// Returns the keys of a recording of a version that did not group sockets.
+#[allow(clippy::unnecessary_wraps, reason = "minicbor expects an option")]
+fn no_keys() -> Option<Vec<Key>> {
+    Some(Vec::new())
 }

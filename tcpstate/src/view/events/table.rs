@@ -13,7 +13,7 @@ use super::close_reason;
 use crate::{
     report::{Cgroup, CloseReason, Event, Hook, Losses, Report, container::short_id},
     text::escaped,
-    view::{Size, Table, View, line::shortened, number::UNKNOWN},
+    view::{GroupOrder, Size, Table, View, line::shortened, number::UNKNOWN},
 };
 
 /// The clock that the times of events refer to.
@@ -82,6 +82,12 @@ impl EventTable {
         let times = "00:00:00.000".len();
         let form = Form::Wide;
         Self { table: Table::default(), clock, size: None, times, locals, remotes: locals, form }
+    }
+
+    /// Shows the groups of snapshots in this order.
+    #[must_use]
+    pub fn with_order(self, order: GroupOrder) -> Self {
+        Self { table: Table::new(order), ..self }
     }
 
     /// Makes the lines fit into a terminal. `size` returns the size of the terminal.

@@ -41,7 +41,7 @@ impl View for HistJson {
             }
         }
         // The JSON line of `trace` contains the counts of transitions.
-        Json.show(report, out)
+        Json::default().show(report, out)
     }
 }
 
