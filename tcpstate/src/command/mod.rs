@@ -4,6 +4,7 @@ mod background;
 mod bpf_log;
 mod by;
 mod check;
+mod chunks;
 mod color;
 mod count;
 mod doctor;

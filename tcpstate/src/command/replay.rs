@@ -1,6 +1,4 @@
 //! `--replay` and `tcpstate replay`: show a recording instead of a live kernel.
-//!
-//! The file is long because the flags, the clock and the loop of a replay share one state.
 
 use std::{
     cmp::Ordering,
@@ -21,7 +19,9 @@ use tokio::{
 };
 
 use super::{
-    FAILED, foreground,
+    FAILED,
+    chunks::Chunks,
+    foreground,
     help::{ADVANCED, INPUT},
     keys::{self, Key, Keys},
     owners::OrderFlags,
@@ -327,39 +327,6 @@ impl Player {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Next::Stop),
             Err(error) => Err(error).context("cannot write to stdout"),
         }
-    }
-}
-
-/// Collects the output of a view, so that a frame of the screen is written in one call. Longer
-/// output, such as the histograms of thousands of groups, is written in parts. So the memory of the
-/// output does not grow with the size of a record.
-struct Chunks {
-    out: File,
-    text: Vec<u8>,
-}
-
-impl Chunks {
-    /// The size in bytes above which the collected output is written.
-    const MAX: usize = 1 << 20;
-
-    fn new(out: File) -> Self {
-        Self { out, text: Vec::new() }
-    }
-}
-
-impl io::Write for Chunks {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        self.text.extend_from_slice(text);
-        if self.text.len() > Self::MAX {
-            self.flush()?;
-        }
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let written = self.out.write_all(&self.text);
-        self.text.clear();
-        written
     }
 }
 
