@@ -2,27 +2,24 @@
 //! output, such as the histograms of thousands of groups, is written in parts. So the memory of the
 //! output does not grow with the size of a record.
 
-use std::{
-    fs::File,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 /// The collected output of a view.
-pub(super) struct Chunks {
-    out: File,
+pub(super) struct Chunks<W> {
+    out: W,
     text: Vec<u8>,
 }
 
-impl Chunks {
+impl<W> Chunks<W> {
     /// The size in bytes above which the collected output is written.
     const MAX: usize = 1 << 20;
 
-    pub(super) fn new(out: File) -> Self {
+    pub(super) fn new(out: W) -> Self {
         Self { out, text: Vec::new() }
     }
 }
 
-impl Write for Chunks {
+impl<W: Write> Write for Chunks<W> {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         self.text.extend_from_slice(text);
         if self.text.len() > Self::MAX {

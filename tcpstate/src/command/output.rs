@@ -17,8 +17,7 @@ use tokio::sync::{
     oneshot,
 };
 
-use super::{background, environment::Error};
-
+use super::{background, chunks::Chunks, environment::Error};
 use crate::{
     aggregate::CloseReasonCounter,
     report::{Event, Report},
@@ -146,7 +145,7 @@ impl Writer {
         self.write_all(messages, &mut out)
     }
 
-    /// Writes each message in one call, so that a terminal never shows half of a frame.
+    /// Writes each frame of a terminal in one call, so that a terminal never shows half of a frame.
     fn write_all(
         &mut self,
         messages: &mut Receiver<Message>,
@@ -157,12 +156,12 @@ impl Writer {
                 self.write_events_before(&mut message, out)?;
             }
             self.has_begun = true;
-            let mut text = Vec::new();
+            let mut text = Chunks::new(&mut *out);
             match message {
                 Message::Show(report) => self.view.show(&report, &mut text)?,
                 Message::Redraw => self.view.redraw(&mut text)?,
             }
-            out.write_all(&text)?;
+            text.flush()?;
         }
         Ok(())
     }

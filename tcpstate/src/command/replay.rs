@@ -248,7 +248,7 @@ enum Next {
 }
 
 struct Player {
-    out: Chunks,
+    out: Chunks<File>,
     view: Box<dyn View>,
     keys: Keys,
     signals: Signals,
