@@ -1,8 +1,6 @@
 //! Counts the close reasons of connections by local port, and the reasons of failed connects, from
 //! the events of a run.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use tcpstate_common::State;
 
 use crate::report::{CloseReason, CloseReasons, Event, Hook, PortReasons, ReasonCounts};
@@ -15,11 +13,9 @@ const MAX_PORT_ROWS: usize = 1000;
 /// of the 65,536 ports.
 #[derive(Debug, Default)]
 pub struct CloseReasonCounter {
-    by_port: BTreeMap<u16, ReasonCounts>,
+    by_port: Ports,
     /// Close reasons of connections with an unknown local port.
     portless: ReasonCounts,
-    /// The local ports that listened or accepted a connection.
-    listening: BTreeSet<u16>,
     failed_connects: ReasonCounts,
     no_local_port: u64,
 }
@@ -32,14 +28,18 @@ impl CloseReasonCounter {
         }
         let Event { from, to, local_port, ended_by, .. } = *event;
         match (from, to) {
-            (_, State::Listen) | (State::Listen, _) => self.listening.extend(local_port),
+            (_, State::Listen) | (State::Listen, _) => {
+                if let Some(port) = local_port {
+                    self.by_port.entry(port).is_listening = true;
+                }
+            }
             (State::SynSent, State::Close) => match (ended_by, local_port) {
                 (Some(CloseReason::Abort), None) => self.no_local_port += 1,
                 _ => self.failed_connects.count(ended_by),
             },
             (State::Close, _) => {}
             (_, State::Close) => {
-                let ends = local_port.map(|port| self.by_port.entry(port).or_default());
+                let ends = local_port.map(|port| &mut self.by_port.entry(port).ends);
                 ends.unwrap_or(&mut self.portless).count(ended_by);
             }
             _ => {}
@@ -49,17 +49,59 @@ impl CloseReasonCounter {
     /// Returns the numbers of connections per close reason.
     #[must_use]
     pub fn sums(&self) -> CloseReasons {
-        let rows = self.by_port.iter().map(|(&port, &ends)| PortReasons { port, ends });
-        let (mut ports, rest): (Vec<_>, Vec<_>) =
-            rows.partition(|row| self.listening.contains(&row.port));
+        let ended = self.by_port.all().filter(|(_, entry)| entry.ends.total() > 0);
+        let (listening, rest): (Vec<_>, Vec<_>) = ended.partition(|(_, entry)| entry.is_listening);
+        let row = |(port, entry): (u16, &Port)| PortReasons { port, ends: entry.ends };
+        let mut ports: Vec<_> = listening.into_iter().map(row).collect();
         ports.sort_by_key(|row| (std::cmp::Reverse(row.ends.total()), row.port));
         let beyond = ports.split_off(ports.len().min(MAX_PORT_ROWS));
         let mut others = self.portless;
-        for row in rest.iter().chain(&beyond) {
-            others.add(&row.ends);
+        let rest = rest.iter().map(|(_, entry)| &entry.ends);
+        for ends in rest.chain(beyond.iter().map(|row| &row.ends)) {
+            others.add(ends);
         }
         let Self { failed_connects, no_local_port, .. } = *self;
         CloseReasons { ports, others, failed_connects, no_local_port }
+    }
+}
+
+/// A local port.
+#[derive(Clone, Copy, Debug, Default)]
+struct Port {
+    ends: ReasonCounts,
+    /// Whether the port listened or accepted a connection.
+    is_listening: bool,
+}
+
+/// The local ports, in chunks of consecutive ports. The range of ephemeral ports is used at random,
+/// so the memory of the chunks reaches its maximum soon, and does not grow during a long run.
+#[derive(Debug)]
+struct Ports([Option<Box<[Port; Self::LENGTH]>>; (u16::MAX as usize + 1) / Self::LENGTH]);
+
+impl Ports {
+    /// The number of ports in a chunk.
+    const CHUNK: u16 = 128;
+    const LENGTH: usize = Self::CHUNK as usize;
+
+    fn entry(&mut self, port: u16) -> &mut Port {
+        let [chunk, place] = [port / Self::CHUNK, port % Self::CHUNK].map(usize::from);
+        &mut self.0[chunk].get_or_insert_with(|| Box::new([Port::default(); Self::LENGTH]))[place]
+    }
+
+    /// Returns all ports of the used chunks, in ascending order.
+    fn all(&self) -> impl Iterator<Item = (u16, &Port)> {
+        let chunks = self.0.iter().zip(0_u16..);
+        let used = chunks.filter_map(|(chunk, number)| Some((chunk.as_deref()?, number)));
+        used.flat_map(|(chunk, number)| {
+            let first = number * Self::CHUNK;
+            chunk.iter().zip(0..).map(move |(port, place)| (first + place, port))
+        })
+    }
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self([const { None }; _])
     }
 }
 
@@ -93,6 +135,20 @@ mod tests {
         assert_eq!((ends.by(CloseReason::RemoteFin), ends.by(CloseReason::LocalRst)), (1, 1));
         assert_eq!((ends.total(), others.total()), (2, 1));
         assert_eq!(others.by(CloseReason::LocalFin), 1);
+    }
+
+    #[test]
+    fn ports_at_the_ends_of_chunks_have_their_own_rows() {
+        let edges = [0, 1, 127, 128, 32_767, 32_768, 65_408, 65_535];
+        let opened = |port| Event { local_port: Some(port), ..event(State::Close, State::Listen) };
+        let mut events = edges.map(opened).to_vec();
+        events.extend(edges.map(|port| end(State::LastAck, port, CloseReason::RemoteFin)));
+        let CloseReasons { ports, others, .. } = close_reasons(&events);
+        assert_eq!(
+            ports.iter().map(|row| (row.port, row.ends.total())).collect::<Vec<_>>(),
+            edges.map(|port| (port, 1))
+        );
+        assert_eq!(others, ReasonCounts::default());
     }
 
     #[test]
