@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde_json::json;
 use textwrap::{Options, WordSplitter, fill};
 
-use super::json::VERSION;
+use super::{json::VERSION, json_lines::write_line};
 use crate::{
     check::Feature,
     text::{cell, escaped},
@@ -66,8 +66,7 @@ fn json(features: &[Feature], out: &mut dyn Write) -> io::Result<()> {
             "detail": feature.detail,
             "remedy": feature.help,
         });
-        serde_json::to_writer(&mut *out, &line)?;
-        out.write_all(b"\n")?;
+        write_line(&line, out)?;
     }
     Ok(())
 }

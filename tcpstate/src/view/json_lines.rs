@@ -1,10 +1,16 @@
 //! Writes JSON lines of at most 16 KiB. Log drivers split longer lines: Docker at 16 KiB, journald
 //! at 48 KiB.
+//!
+//! Texts from outside, such as the path of a cgroup, may have any length and any characters. If a
+//! line would be too long, its long texts are cut.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
-use serde_json::{Serializer, Value, ser::Formatter};
+use serde_json::{
+    Serializer, Value,
+    ser::{CharEscape, Formatter},
+};
 
 use crate::text::is_plain;
 
@@ -13,6 +19,13 @@ pub(super) const MAX_LINE: usize = 16 << 10;
 
 /// A list with more rows does not fit into a line.
 const MAX_ROWS: usize = 256;
+
+/// The maximum sizes in bytes of the texts of a line that would be too long. The first size with
+/// which the line is short enough is used.
+const MAX_TEXTS: [usize; 7] = [4096, 2048, 1024, 512, 256, 128, 64];
+
+/// The end of a text that was cut.
+const ELLIPSIS: &str = "…";
 
 /// Writes an object as one line.
 pub(super) fn write_line(line: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
@@ -41,17 +54,36 @@ pub(super) fn add_list<T>(
     Ok(true)
 }
 
-/// Returns the size of a line in bytes, with the line end.
+/// Returns the size of a line in bytes, with the line end. If the line is too long, long texts
+/// count as if they were cut.
 pub(super) fn length(line: &Value) -> io::Result<usize> {
     let mut text = Vec::new();
-    serialize(line, &mut text)?;
+    append(line, Visible, &mut text)?;
+    if text.len() > MAX_LINE {
+        text.clear();
+        append(line, Cut::to(MAX_TEXTS[0]), &mut text)?;
+    }
     Ok(text.len())
 }
 
-/// Appends a JSON object and a line end to a buffer. Serializing an object makes many small writes.
-/// Small writes to a `Vec` are much faster than to a `dyn Write`.
+/// Appends a JSON object and a line end to a buffer. If the line is too long, long texts are cut.
 pub(super) fn serialize(line: &impl Serialize, text: &mut Vec<u8>) -> io::Result<()> {
-    line.serialize(&mut Serializer::with_formatter(&mut *text, Visible))?;
+    let start = text.len();
+    append(line, Visible, text)?;
+    for max in MAX_TEXTS {
+        if text.len() - start <= MAX_LINE {
+            break;
+        }
+        text.truncate(start);
+        append(line, Cut::to(max), text)?;
+    }
+    Ok(())
+}
+
+/// Serializing an object makes many small writes. Small writes to a `Vec` are much faster than to a
+/// `dyn Write`.
+fn append(line: &impl Serialize, formatter: impl Formatter, text: &mut Vec<u8>) -> io::Result<()> {
+    line.serialize(&mut Serializer::with_formatter(&mut *text, formatter))?;
     text.push(b'\n');
     Ok(())
 }
@@ -81,6 +113,76 @@ impl Formatter for Visible {
     }
 }
 
+/// Writes JSON as [`Visible`] does, but cuts texts. Keys stay whole.
+struct Cut {
+    /// The maximum size of a text in bytes, escapes included and the ellipsis not included.
+    max: usize,
+    /// The size that is left for the current text. `None` if the text was cut.
+    left: Option<usize>,
+    is_key: bool,
+    /// The escaped form of a character.
+    escaped: Vec<u8>,
+}
+
+impl Cut {
+    fn to(max: usize) -> Self {
+        Self { max, left: None, is_key: false, escaped: Vec::new() }
+    }
+
+    /// Writes `escaped` if the current text has space for it.
+    fn write_escaped<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        let Some(left) = self.left else { return Ok(()) };
+        self.left = left.checked_sub(self.escaped.len());
+        let is_cut = self.left.is_none();
+        out.write_all(if is_cut { ELLIPSIS.as_bytes() } else { &self.escaped })
+    }
+}
+
+impl Formatter for Cut {
+    fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        self.is_key = true;
+        if first { Ok(()) } else { out.write_all(b",") }
+    }
+
+    fn end_object_key<W: ?Sized + Write>(&mut self, _: &mut W) -> io::Result<()> {
+        self.is_key = false;
+        Ok(())
+    }
+
+    fn begin_string<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.left = Some(if self.is_key { usize::MAX } else { self.max });
+        out.write_all(b"\"")
+    }
+
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        out: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        for character in fragment.chars() {
+            if self.left.is_none() {
+                break;
+            }
+            self.escaped.clear();
+            let mut bytes = [0; 4];
+            let character = character.encode_utf8(&mut bytes);
+            Visible.write_string_fragment(&mut self.escaped, character)?;
+            self.write_escaped(out)?;
+        }
+        Ok(())
+    }
+
+    fn write_char_escape<W: ?Sized + Write>(
+        &mut self,
+        out: &mut W,
+        escape: CharEscape,
+    ) -> io::Result<()> {
+        self.escaped.clear();
+        Visible.write_char_escape(&mut self.escaped, escape)?;
+        self.write_escaped(out)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -103,8 +205,46 @@ mod tests {
         }
         assert_eq!(added, MAX_ROWS);
         let mut line = json!({ "type": "test" });
-        let long = "\u{1b}".repeat(MAX_LINE / 6 - 4);
-        let row = |(): &()| json!(long);
-        assert!(!add_list(&mut line, "rows", &[()], row).expect("memory takes all"));
+        let row = |(): &()| json!("\u{1b}".repeat(MAX_LINE));
+        let rows = [(); 5];
+        assert!(!add_list(&mut line, "rows", &rows, row).expect("memory takes all"));
+    }
+
+    fn written(line: &Value) -> String {
+        let mut text = Vec::new();
+        serialize(line, &mut text).expect("memory takes all");
+        String::from_utf8(text).expect("JSON is UTF-8")
+    }
+
+    #[test]
+    fn long_texts_are_cut_and_the_rest_of_the_line_stays() {
+        for character in ["a", "\u{1}", "\n", "\"", "\\", "é", "\u{202e}", "\u{1f980}", "\u{e0001}"]
+        {
+            for (texts, length) in [(1, MAX_LINE), (5, 4096), (200, 512)] {
+                let long: Vec<String> = vec![character.repeat(length); texts];
+                let key = "k".repeat(100);
+                let line = json!({ "type": "test", "long": long, &key: 1, "short": "whole" });
+                let text = written(&line);
+                assert!(text.len() <= MAX_LINE, "{character:?} {texts}: {}", text.len());
+                let read: Value = serde_json::from_str(&text).expect("JSON");
+                assert_eq!((&read[&key], &read["short"]), (&json!(1), &json!("whole")));
+                for cut in read["long"].as_array().expect("a list") {
+                    let kept = cut.as_str().and_then(|cut| cut.strip_suffix(ELLIPSIS));
+                    let kept = kept.expect("the text was cut");
+                    assert!(!kept.is_empty() && kept.replace(character, "").is_empty(), "{kept:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn texts_of_short_lines_stay_whole() {
+        let whole = "\u{1}".repeat((MAX_LINE - 20) / 6);
+        assert_eq!(
+            serde_json::from_str::<Value>(&written(&json!({ "a": whole }))).ok(),
+            Some(json!({ "a": whole }))
+        );
+        let most = json!({ "a": "x".repeat(MAX_LINE - 9) });
+        assert_eq!(written(&most), format!("{most}\n"));
     }
 }

@@ -5,6 +5,7 @@
 
 mod groups;
 mod hist;
+mod long_lines;
 mod made_up;
 mod narrow;
 

@@ -29,7 +29,7 @@ fn widest(text: &str) -> usize {
 }
 
 /// Returns an event whose fields are as long as possible.
-fn event(address: &str, comm: &str, hook: Hook) -> Event {
+pub(super) fn event(address: &str, comm: &str, hook: Hook) -> Event {
     let address: Option<IpAddr> = address.parse().ok();
     let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_521_600);
     Event {

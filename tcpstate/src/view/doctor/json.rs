@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
-use super::{DoctorView, count};
+use super::{super::json_lines::write_line, DoctorView, count};
 use crate::doctor::{Finding, Level};
 
 /// The version of the JSON format of `tcpstate doctor`.
@@ -28,13 +28,13 @@ impl DoctorView for Json {
                 "command": finding.command,
                 "source": finding.source,
             });
-            writeln!(out, "{line}")?;
+            write_line(&line, out)?;
         }
         let mut verdict = json!({ "type": "verdict", "version": VERSION });
         for level in Level::ALL {
             verdict[level.label()] = count(findings, level).into();
         }
-        writeln!(out, "{verdict}")
+        write_line(&verdict, out)
     }
 }
 

@@ -10,24 +10,13 @@ use super::{
 };
 use crate::report::{Column, Key, OwnerCounts, Process};
 
-/// The maximum size in bytes of all texts of a key together, as JSON. A recording can contain texts
-/// of any length, and a character can need 12 bytes.
-const MAX_KEY: usize = 10 << 10;
-/// The maximum size in bytes of the name of the likely owner, as JSON. The rest of a line has at
-/// most 4 KiB.
-const MAX_OWNER: usize = 2 << 10;
-
-/// The text at the end of a text that was shortened.
-const MARK: char = '~';
-
 /// Returns the keys of a line that show a row, after the keys `type` and `time`. `seconds` is the
 /// time that the recent counts cover.
 pub(in crate::view) fn line(by: &[Key], row: &Row<'_>, seconds: f64) -> Value {
     let mut line = Map::new();
     let labels: Vec<&str> = by.iter().map(|key| key.label()).collect();
     line.insert("by".to_owned(), labels.into());
-    let (key, is_short) = key(by, row);
-    line.insert("key".to_owned(), key);
+    line.insert("key".to_owned(), key(by, row));
     line.insert("kind".to_owned(), row.kind.label().into());
     line.insert("states".to_owned(), states(row));
     line.extend(counts(|column| row.total.get(column).into()));
@@ -38,48 +27,24 @@ pub(in crate::view) fn line(by: &[Key], row: &Row<'_>, seconds: f64) -> Value {
     if by.contains(&Key::Remote) && values(row.kind).is_some() {
         line.insert("likely_owner".to_owned(), json!(row.likely_owner.map(process)));
     }
-    if is_short {
-        line.insert("shortened".to_owned(), true.into());
-    }
     Value::Object(line)
 }
 
-/// Returns the key of a group, and whether a text of the key was shortened.
-fn key(by: &[Key], row: &Row<'_>) -> (Value, bool) {
-    let Some(values) = values(row.kind) else { return (Value::Null, false) };
-    let mut key = Map::new();
-    let mut is_short = false;
-    // A key has at most two fields.
-    let room = MAX_KEY / (2 * by.len().max(1));
-    for (name, field) in keys::named(by, values) {
+fn key(by: &[Key], row: &Row<'_>) -> Value {
+    let Some(values) = values(row.kind) else { return Value::Null };
+    let fields = keys::named(by, values).map(|(name, field)| {
         let value = match field {
             Field::Number(number) => number.into(),
-            Field::Text(text) => {
-                let short = shortened(&text, room);
-                is_short |= short.len() != text.len();
-                short.into()
-            }
+            Field::Text(text) => text.into(),
             Field::None => Value::Null,
         };
-        key.insert(name.to_owned(), value);
-    }
-    (Value::Object(key), is_short)
+        (name.to_owned(), value)
+    });
+    Value::Object(fields.collect())
 }
 
 fn process(process: &Process) -> Value {
-    json!({ "pid": process.pid, "comm": shortened(&process.name, MAX_OWNER) })
-}
-
-/// Returns the beginning of a text whose JSON form has at most `room` bytes.
-fn shortened(text: &str, room: usize) -> String {
-    let mut used = 0;
-    let fits = |c: &char| {
-        // A character that is not printed as it is needs six bytes for each of its UTF-16 units.
-        used += if matches!(c, ' '..='~') { 2 } else { 6 * c.len_utf16() };
-        used < room
-    };
-    let short: String = text.chars().take_while(fits).collect();
-    if short.len() == text.len() { short } else { short + MARK.encode_utf8(&mut [0; 4]) }
+    json!({ "pid": process.pid, "comm": process.name })
 }
 
 fn states(row: &Row<'_>) -> Value {

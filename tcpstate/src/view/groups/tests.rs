@@ -154,17 +154,22 @@ fn lines_of_a_table_fit_into_the_width_for_any_name_and_any_keys() {
 fn a_json_line_is_short_for_any_name() {
     use serde_json::Value as Json;
 
-    use crate::view::json_lines::{MAX_LINE, length};
+    use crate::view::json_lines::{MAX_LINE, serialize};
 
     for name in names(100_000) {
         let owners = longest(&name);
         let row = &rows(&owners, Span::Interval, GroupOrder::default())[0];
         let line = line(&owners.by, row, 0.3);
+        assert_eq!(line["key"]["comm"], name);
+        let mut text = Vec::new();
+        serialize(&line, &mut text).expect("memory takes all");
         // The line of a group has also a type, a version and times.
-        assert!(length(&line).expect("memory takes all") + 128 <= MAX_LINE, "{}", name.len());
-        let is_short = name.chars().count() > 4000;
-        assert_eq!(line.get("shortened"), is_short.then_some(&Json::Bool(true)));
-        let comm = line["key"]["comm"].as_str().expect("a name");
-        assert_eq!(comm == name, !is_short, "{comm}");
+        assert!(text.len() + 128 <= MAX_LINE, "{}", name.len());
+        let written: Json = serde_json::from_slice(&text).expect("JSON");
+        let comm = written["key"]["comm"].as_str().expect("a name");
+        match comm.strip_suffix('…') {
+            Some(kept) => assert!(name.len() > 4000 && name.starts_with(kept), "{comm}"),
+            None => assert_eq!(comm, name),
+        }
     }
 }
