@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM and SIGHUP, which end a run cleanly.
+//! Ctrl-C, SIGTERM, SIGHUP and SIGXCPU, which end a run cleanly.
 
 use std::{io, mem::MaybeUninit, process, ptr, thread, time::Duration};
 
@@ -26,30 +26,37 @@ pub(super) struct Signals {
     /// SIGHUP, which the kernel sends when the terminal is lost. `None` if SIGHUP has another
     /// meaning or is ignored.
     hang_up: Option<Signal>,
+    /// SIGXCPU, which the kernel sends at the soft limit of CPU time, and then after each second of
+    /// CPU time. `None` if SIGXCPU is ignored, or after the first SIGXCPU.
+    used_up: Option<Signal>,
+    /// Whether to print that the limit of CPU time ends the run.
+    prints_limit: bool,
     has_terminated: bool,
 }
 
 impl Signals {
-    /// Starts to listen for Ctrl-C and SIGTERM.
+    /// Starts to listen for Ctrl-C, SIGTERM and SIGXCPU.
     pub(super) fn new() -> Result<Self> {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
             hang_up: None,
+            used_up: listen_unless_ignored(SignalKind::from_raw(libc::SIGXCPU))?,
+            prints_limit: true,
             has_terminated: false,
         })
     }
 
-    /// Starts to listen for Ctrl-C and SIGTERM, and for SIGHUP unless SIGHUP is ignored, as under
-    /// nohup(1).
+    /// Starts to listen for Ctrl-C, SIGTERM and SIGXCPU, and for SIGHUP unless SIGHUP is ignored,
+    /// as under nohup(1).
     pub(super) fn of_run() -> Result<Self> {
-        let hang_up = (!is_hang_up_ignored()).then(|| listen(SignalKind::hangup())).transpose()?;
+        let hang_up = listen_unless_ignored(SignalKind::hangup())?;
         Ok(Self { hang_up, ..Self::new()? })
     }
 
     /// Returns when one of the signals arrives.
     pub(super) async fn next(&mut self) {
-        let Self { interrupt, terminate, hang_up, has_terminated } = self;
+        let Self { interrupt, terminate, hang_up, used_up, prints_limit, has_terminated } = self;
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => *has_terminated = true,
@@ -57,11 +64,21 @@ impl Signals {
                 *has_terminated = true;
                 silence_lost_stderr();
             }
+            () = next_of(used_up) => {
+                *has_terminated = true;
+                // The kernel repeats the signal, and a second signal would cut the output.
+                *used_up = None;
+                if *prints_limit {
+                    eprintln!(
+                        "tcpstate: the limit of CPU time is reached, so the run ends\nhelp: raise the limit of CPU time (ulimit -t)"
+                    );
+                }
+            }
         }
     }
 
-    /// Returns whether SIGTERM or SIGHUP has arrived. After these signals, the process must not
-    /// wait for a slow reader of stdout.
+    /// Returns whether SIGTERM, SIGHUP or SIGXCPU has arrived. After these signals, the process
+    /// must not wait for a slow reader of stdout.
     pub(super) fn has_terminated(&self) -> bool {
         self.has_terminated
     }
@@ -76,11 +93,16 @@ async fn next_of(signal: &mut Option<Signal>) {
     }
 }
 
-fn is_hang_up_ignored() -> bool {
+fn listen_unless_ignored(kind: SignalKind) -> Result<Option<Signal>> {
+    (!is_ignored(kind)).then(|| listen(kind)).transpose()
+}
+
+fn is_ignored(kind: SignalKind) -> bool {
+    let number = kind.as_raw_value();
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: a null pointer as the new action changes nothing. The kernel writes the old action to
     // `action`, which is large enough and outlives the call.
-    let result = unsafe { libc::sigaction(libc::SIGHUP, ptr::null(), action.as_mut_ptr()) };
+    let result = unsafe { libc::sigaction(number, ptr::null(), action.as_mut_ptr()) };
     // SAFETY: all zeros are a valid `sigaction`, and the kernel has written another valid one.
     let action = unsafe { action.assume_init() };
     result == 0 && action.sa_sigaction == libc::SIG_IGN
@@ -102,7 +124,8 @@ fn silence_lost_stderr() {
 pub(super) fn end_if_blocked(restore: impl FnOnce() + Send + 'static) {
     let wait = || {
         runtime()?.block_on(async {
-            Signals::of_run()?.next().await;
+            // The run itself prints that the limit of CPU time is reached.
+            Signals { prints_limit: false, ..Signals::of_run()? }.next().await;
             sleep(GRACE).await;
             anyhow::Ok(())
         })

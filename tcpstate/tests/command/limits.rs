@@ -16,6 +16,7 @@ use tcpstate_tests::{
     command::{Finished, as_nobody, run, signal},
     errors::Row,
     netns::Namespace,
+    traffic::{Load, Style},
     wait,
 };
 
@@ -101,6 +102,20 @@ fn limits_of_the_stack_are_raised_or_give_errors_with_help() {
         let trace = run(limited(&soft).args(RUNS[0]));
         assert_eq!(trace.status, Some(0), "{soft}: {trace:?}");
     }
+}
+
+#[test]
+fn limits_of_cpu_time_end_a_run_with_its_end_line() {
+    let _namespace = Namespace::enter();
+    let load = Load::start(1, Style::Rst);
+    // The kernel sends SIGXCPU after each further second of CPU time, and SIGKILL after 60 s.
+    let trace = run(limited("--cpu=1:60").args(["trace", "--events", "-o", "json"]));
+    let _ = load.stop();
+    assert_eq!(trace.status, Some(0), "{}", trace.stderr);
+    assert!(trace.stderr.contains("the limit of CPU time is reached"), "{}", trace.stderr);
+    let last = trace.stdout.lines().last().unwrap_or_default();
+    let end: Value = serde_json::from_str(last).expect("an object a line");
+    assert_eq!((&end["type"], &end["exact"]), (&"end".into(), &true.into()), "{end}");
 }
 
 #[test]
