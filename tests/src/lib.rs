@@ -20,10 +20,11 @@
 //! - [`emulated`]: smaller workloads on a slow machine
 //! - [`errors`]: the entries of docs/ERRORS.md, which tests compare with the printed errors
 //! - [`measure`]: the cost of programs in the kernel, for benchmarks
+//! - [`privileges`]: the privileges of a process and its threads
 //! - [`random`]: a generator of repeatable random numbers
 //! - [`rows`]: the results of a benchmark
 //! - [`peers`]: other programs for the same task, for benchmarks
-//! - [`own`]: tcpstate as a running process, for benchmarks
+//! - [`own`]: the program tcpstate, and tcpstate as a running process
 //! - [`recordings`]: recordings of real kernels, and their output formats
 //! - [`served`]: a running `tcpstate serve` and a client for it
 //! - [`stopped`]: a stopped thread of another process
@@ -46,6 +47,7 @@ pub mod netns;
 pub mod own;
 pub mod paths;
 pub mod peers;
+pub mod privileges;
 pub mod random;
 pub mod recordings;
 pub mod rows;

@@ -1,8 +1,10 @@
-//! tcpstate as a process that writes lines into a file, for benchmarks.
+//! tcpstate as a process: the path of the program, and a process that writes lines into a file.
 
 use std::{
+    env,
     fs::File,
     io::{BufRead as _, BufReader, Seek as _},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -14,6 +16,26 @@ use crate::{
     measure::processor_time,
     wait,
 };
+
+/// Returns the path of the program `tcpstate`. In a guest, `TCPSTATE_TEST_PROGRAM` has the path. On
+/// the host, cargo stores the program in the folder above the folder of the test programs. If the
+/// program was not built, the function prints why the test is skipped.
+///
+/// # Panics
+/// Never panics: a running test program has a path.
+#[must_use]
+pub fn program() -> Option<PathBuf> {
+    let beside = || {
+        let test = env::current_exe().expect("it runs");
+        test.ancestors().nth(2).map(|folder| folder.join("tcpstate"))
+    };
+    let given = env::var_os("TCPSTATE_TEST_PROGRAM").map(PathBuf::from);
+    let program = given.or_else(beside).filter(|path| path.exists());
+    if program.is_none() {
+        println!("skipped: the program tcpstate is not built");
+    }
+    program
+}
 
 /// A running tcpstate process. The process is killed when this value is dropped, or when the thread
 /// that started the process ends.

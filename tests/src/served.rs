@@ -15,6 +15,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
+use tcpstate_common::State;
 
 use crate::{command, wait};
 
@@ -196,6 +197,15 @@ pub fn metrics(text: &str) -> Metrics {
         (series.to_owned(), value.parse().expect("the value is a number"))
     };
     samples.map(sample).collect()
+}
+
+/// Returns the number of sockets of both families in a state, when the gauges are exact.
+#[must_use]
+pub fn sockets(server: &Server, state: State) -> f64 {
+    let metrics = server.exact_metrics();
+    let series =
+        |family| format!("tcpstate_connections{{state=\"{}\",family=\"{family}\"}}", state.label());
+    metrics[&series("ipv4")] + metrics[&series("ipv6")]
 }
 
 /// Returns the path of a program from Debian's package `prometheus`. The function searches for the

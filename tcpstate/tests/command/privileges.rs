@@ -2,19 +2,23 @@
 #![allow(clippy::float_cmp, reason = "counts are whole numbers, which floats hold exactly")]
 
 use std::{
-    fs,
     os::unix::fs::chown,
     path::Path,
     process::{Child, Command, Stdio},
     thread,
 };
 
-use tcpstate::probe::{kernel::Kernel, relinquish};
+use tcpstate::probe::relinquish;
 use tcpstate_common::State;
 use tcpstate_tests::{
     command::{as_nobody, run},
     errors::Row,
     netns::{Namespace, Place},
+    privileges::{
+        BPF, DAC_OVERRIDE, DAC_READ_SEARCH, PERFMON, Privileges, SYS_ADMIN, SYS_PTRACE,
+        assert_serve_as_another_user, of_threads, with_map_reads,
+    },
+    served::sockets,
     traffic::{Family, Listener},
     wait,
 };
@@ -25,77 +29,6 @@ use super::{
 };
 
 const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
-
-/// The bits of the capabilities in a set.
-const DAC_OVERRIDE: u64 = 1 << 1;
-const DAC_READ_SEARCH: u64 = 1 << 2;
-const SYS_PTRACE: u64 = 1 << 19;
-const SYS_ADMIN: u64 = 1 << 21;
-const PERFMON: u64 = 1 << 38;
-const BPF: u64 = 1 << 39;
-
-/// The privileges of a thread.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Privileges {
-    permitted: u64,
-    effective: u64,
-    /// The inheritable, the bounding and the ambient capabilities.
-    others: [u64; 3],
-    no_new_privs: bool,
-    users: String,
-    groups: String,
-}
-
-impl Privileges {
-    fn parse(status: &str) -> Self {
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
-            line.unwrap_or_else(|| panic!("no {name} in {status}")).trim().to_owned()
-        };
-        let set = |name: &str| u64::from_str_radix(&field(name), 16).expect("a set is a number");
-        Self {
-            permitted: set("CapPrm"),
-            effective: set("CapEff"),
-            others: ["CapInh", "CapBnd", "CapAmb"].map(set),
-            no_new_privs: field("NoNewPrivs") == "1",
-            users: field("Uid"),
-            groups: format!("{} {}", field("Gid"), field("Groups")),
-        }
-    }
-
-    /// The privileges of root with these capabilities and without any way to get more.
-    fn of_root(capabilities: u64) -> Self {
-        Self {
-            permitted: capabilities,
-            effective: capabilities,
-            others: [0; 3],
-            no_new_privs: true,
-            users: "0\t0\t0\t0".into(),
-            groups: Self::parse(&fs::read_to_string("/proc/self/status").expect("procfs")).groups,
-        }
-    }
-
-    fn of_nobody(capabilities: u64) -> Self {
-        let (users, groups) = ("65534\t65534\t65534\t65534", "65534\t65534\t65534\t65534 ");
-        Self { users: users.into(), groups: groups.into(), ..Self::of_root(capabilities) }
-    }
-}
-
-/// Returns the privileges of each thread of a process. Threads with equal privileges count once.
-fn of_threads(pid: u32) -> Vec<Privileges> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
-    let status = |task: fs::DirEntry| fs::read_to_string(task.path().join("status")).ok();
-    let mut all: Vec<_> =
-        tasks.flatten().filter_map(status).map(|it| Privileges::parse(&it)).collect();
-    all.dedup();
-    all
-}
-
-/// Returns `capabilities`, and CAP_BPF on a kernel that checks CAP_BPF at each use of a map.
-fn with_map_reads(capabilities: u64) -> u64 {
-    let is_old = Kernel::running().expect("uname").guards_each_bpf_call();
-    capabilities | if is_old { BPF } else { 0 }
-}
 
 /// A child process. Dropping the value kills the process.
 struct Running(Child);
@@ -121,14 +54,6 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// The sockets of both families in a state.
-fn sockets(server: &Server, state: State) -> f64 {
-    let metrics = server.exact_metrics();
-    let series =
-        |family| format!("tcpstate_connections{{state=\"{}\",family=\"{family}\"}}", state.label());
-    metrics[&series("ipv4")] + metrics[&series("ipv6")]
 }
 
 #[test]
@@ -163,25 +88,7 @@ fn privileges_do_not_come_back_after_execve() {
 
 #[test]
 fn privileges_of_serve_as_another_user_are_none_and_scans_work() {
-    let _namespace = Namespace::enter();
-    let listener = Listener::open(Family::V4);
-    let before = listener.pairs(7);
-    let server = Server::start(&mut serve(&["--user", "65534", "--hist"]));
-    let mut expected = vec![Privileges::of_nobody(0), Privileges::of_nobody(with_map_reads(0))];
-    expected.dedup();
-    assert_eq!(of_threads(server.pid()), expected);
-    let is_old = with_map_reads(0) != 0;
-    assert_eq!(server.said().contains("keeps CAP_BPF"), is_old, "{}", server.said());
-    let during = listener.pairs(5);
-    server.scan();
-    assert_eq!(sockets(&server, State::Established), 2.0 * (7.0 + 5.0 + 1.0));
-    // An audit lists the sockets by sock_diag.
-    let audits = || server.metrics()["tcpstate_audits_total"];
-    let first = audits();
-    wait::until_within(PATIENCE, "an audit", || audits() > first);
-    assert_eq!(server.metrics()["tcpstate_exact"], 1.0);
-    assert!(server.end().success());
-    drop((before, during));
+    assert_serve_as_another_user(TCPSTATE);
 }
 
 #[test]

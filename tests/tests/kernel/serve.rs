@@ -1,6 +1,5 @@
-//! Tests the library behind `serve`, for virtual machines, in which tests start no process of
-//! tcpstate. Families are counted separately, and scans run after the process has dropped its
-//! privileges.
+//! Tests `serve` on each kernel: the library, which counts families separately and scans after the
+//! process has dropped its privileges, and the program as another user.
 
 use std::{
     fs,
@@ -18,6 +17,8 @@ use tcpstate_common::State;
 use tcpstate_tests::{
     emulated::scaled,
     netns::Namespace,
+    own,
+    privileges::assert_serve_as_another_user,
     traced::{Traced, options},
     traffic::{Family, Listener, Mixed},
     truth, wait,
@@ -105,4 +106,11 @@ fn serving_is_exact_without_privileges() {
     }
     drop((mixed, before, tracer_handle));
     runtime.block_on(progress.ended).expect_err("nothing is ever sent");
+}
+
+#[test]
+fn serving_as_another_user_keeps_what_map_reads_need() {
+    if let Some(program) = own::program() {
+        assert_serve_as_another_user(program);
+    }
 }

@@ -27,6 +27,8 @@ use super::{modules::Module, programs::Programs};
 
 /// The path of the plan's file in the guest.
 const PLAN: &str = "plan";
+/// The environment variable with the path of the program `tcpstate` in the guest.
+const PROGRAM: &str = "TCPSTATE_TEST_PROGRAM";
 /// The environment variable that tells the tests that the machine is emulated and slow.
 const EMULATED: &str = "TCPSTATE_TEST_EMULATED";
 
@@ -78,7 +80,7 @@ impl Plan<'_> {
         for path in &self.programs.files {
             archive.file(&path.to_string_lossy(), 0o644, &read(path)?)?;
         }
-        for path in &self.programs.tools {
+        for path in self.programs.tools.iter().chain([&self.programs.tcpstate]) {
             archive.file(&path.to_string_lossy(), 0o755, &read(path)?)?;
         }
         lines.extend(
@@ -91,6 +93,7 @@ impl Plan<'_> {
         // Tell the tests that the guest is emulated. In an emulated guest, some tests would take
         // hours, and measurements are useless.
         lines.push(format!("set\t{EMULATED}\t1"));
+        lines.push(format!("set\t{PROGRAM}\t{}", self.programs.tcpstate.display()));
         for (name, path) in &self.programs.tests {
             let guest = format!("tests/{name}");
             archive.file(&guest, 0o755, &read(path)?)?;

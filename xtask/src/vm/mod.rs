@@ -14,8 +14,8 @@
 //!
 //! The kernels and QEMU are Debian packages. The kernels are stored in `~/.cache/tcpstate/vm`, and
 //! QEMU is installed if this machine has no QEMU. A guest has no disk and no network. The only
-//! programs in a guest are the tests, `ss`, and the first process `tests/src/bin/vm_init.rs`. The
-//! output of a guest is stored in `target/vm/consoles/LINE.log`.
+//! programs in a guest are the tests, tcpstate, `ss`, and the first process
+//! `tests/src/bin/vm_init.rs`. The output of a guest is stored in `target/vm/consoles/LINE.log`.
 //!
 //! A failed test runs again, alone, in a new guest. If the test passes in the new guest, the test
 //! is listed as flaky and counts as passed. The output of the first guest stays in

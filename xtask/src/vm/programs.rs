@@ -1,5 +1,5 @@
-//! Builds or finds the programs of a guest: the static test programs, `ss`, and the libraries of
-//! `ss`.
+//! Builds or finds the programs of a guest: the static test programs, tcpstate, `ss`, and the
+//! libraries of `ss`.
 
 use std::{
     collections::BTreeMap,
@@ -17,6 +17,8 @@ use crate::{
 };
 
 const INIT: &str = "vm-init";
+/// The program under test.
+const TCPSTATE: &str = "tcpstate";
 /// Tests compare the counts of `ss` with tcpstate's counts, and use `ss` to destroy sockets.
 const SS: &str = "ss";
 const SS_PACKAGE: &str = "iproute2";
@@ -26,6 +28,8 @@ const SS_PACKAGE: &str = "iproute2";
 pub(crate) struct Programs {
     /// The program that the guest's kernel starts as the first process.
     pub(crate) init: PathBuf,
+    /// The program `tcpstate`. In the guest, it has the path that it has on this machine.
+    pub(crate) tcpstate: PathBuf,
     /// The name and the executable of each test program.
     pub(crate) tests: BTreeMap<String, PathBuf>,
     /// The directory in which the test programs expect to run.
@@ -98,6 +102,7 @@ fn named(messages: &str) -> Result<Programs> {
     }
 
     let mut init = None;
+    let mut tcpstate = None;
     let mut folder = None;
     let mut tests = BTreeMap::new();
     for line in messages.lines() {
@@ -115,12 +120,14 @@ fn named(messages: &str) -> Result<Programs> {
                 folder = package.map(Path::to_owned);
             }
             Some("bin") if target.name == INIT => init = Some(executable),
+            Some("bin") if target.name == TCPSTATE => tcpstate = Some(executable),
             _ => {}
         }
     }
     let init = init.with_context(|| format!("{FOLDER}/ has no program {INIT}"))?;
+    let tcpstate = tcpstate.context("cargo built no program tcpstate")?;
     let folder = folder.with_context(|| format!("{FOLDER}/ has no tests"))?;
-    Ok(Programs { init, tests, folder, files: Vec::new(), tools: Vec::new() })
+    Ok(Programs { init, tcpstate, tests, folder, files: Vec::new(), tools: Vec::new() })
 }
 
 #[cfg(test)]
@@ -136,6 +143,8 @@ mod tests {
             "\n",
             r#"{"reason":"compiler-artifact","manifest_path":"/w/tests/Cargo.toml","target":{"name":"vm-init","kind":["bin"]},"executable":"/t/vm-init"}"#,
             "\n",
+            r#"{"reason":"compiler-artifact","manifest_path":"/w/tcpstate/Cargo.toml","target":{"name":"tcpstate","kind":["bin"]},"executable":"/t/tcpstate"}"#,
+            "\n",
             r#"{"reason":"compiler-artifact","manifest_path":"/w/tests/Cargo.toml","target":{"name":"gauges","kind":["test"]},"executable":"/t/gauges-1"}"#,
             "\n",
             r#"{"reason":"compiler-artifact","manifest_path":"/w/tcpstate/Cargo.toml","target":{"name":"views","kind":["test"]},"executable":"/t/views-1"}"#,
@@ -144,6 +153,7 @@ mod tests {
         );
         let programs = named(messages).expect("all are named");
         assert_eq!(programs.init, Path::new("/t/vm-init"));
+        assert_eq!(programs.tcpstate, Path::new("/t/tcpstate"));
         assert_eq!(programs.folder, Path::new("/w/tests"));
         assert_eq!(programs.tests, [("gauges".to_owned(), PathBuf::from("/t/gauges-1"))].into());
     }
