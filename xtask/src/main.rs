@@ -13,7 +13,7 @@
 //! cargo xtask dist           man pages and completions; --package builds a Debian package
 //! cargo xtask golden         write the expected output of the recordings in the tree
 //! cargo xtask bench          compare the cost with other programs; writes docs/BENCHMARKS.md
-//! cargo xtask soak           verify that the memory of tcpstate serve does not grow
+//! cargo xtask soak           limit how much the memory of tcpstate grows under load
 //! ```
 
 mod bench;
@@ -72,7 +72,7 @@ enum Command {
     Golden,
     /// Measure the cost of tcpstate, compared with other programs
     Bench(bench::Options),
-    /// Run tcpstate serve under load, and check that its memory does not grow
+    /// Run tcpstate under load, and check that its memory does not grow by more than 4 MiB
     Soak(soak::Options),
 }
 

@@ -1,5 +1,5 @@
-//! `cargo xtask soak --minutes N` runs `tcpstate serve` for N minutes with heavy traffic, while
-//! network namespaces are created and deleted.
+//! `cargo xtask soak --minutes N` runs `serve`, `trace` and `hist` for N minutes with heavy
+//! traffic, while network namespaces are created and deleted.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::{kernel_tests, privilege::Privilege, process, test::binaries};
 /// Options of `cargo xtask soak`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Duration in minutes; memory must not grow after the first fifth of this time
+    /// Duration in minutes; growth is measured after the first fifth of this time
     #[arg(long, default_value_t = 10.0)]
     minutes: f64,
 }
