@@ -24,7 +24,7 @@ use crate::{
     aggregate::census::MAX_GROUPS,
     counter::{Counted as Answer, Counter},
     error::Help as _,
-    probe::relinquish::NAMESPACES,
+    probe::{Netns, relinquish::NAMESPACES},
     report::{
         Counted, Key, Process,
         count::{Lack, total},
@@ -115,7 +115,11 @@ fn top(text: &str) -> Result<usize, String> {
 /// Runs `tcpstate count`.
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     privileges::confine()?;
-    let all_namespaces = arguments.netns.netns.enter()? == Counted::All;
+    let all_namespaces = match &arguments.netns.netns {
+        // The sockets of this namespace can be counted without /proc.
+        Netns::Own => false,
+        other => other.enter()? == Counted::All,
+    };
     let by = arguments.by.as_ref().map(|by| by.0.clone());
     let has = |key: fn(&Key) -> bool| by.iter().flatten().any(key);
     if all_namespaces {
