@@ -84,10 +84,35 @@ fn limits_of_open_files_give_errors_with_help() {
 #[test]
 fn limits_of_memory_give_errors_with_help() {
     let _namespace = Namespace::enter();
-    for mib in [24, 40, 64, 128, 192] {
+    for mib in [32, 40, 64, 128, 192] {
         assert_all_sound(&format!("--as={}", mib << 20));
         assert_all_sound(&format!("--data={}", mib << 20));
     }
+}
+
+#[test]
+fn limits_of_memory_near_the_size_of_the_program_give_errors_with_help() {
+    let _namespace = Namespace::enter();
+    let row = Row::of("limits_of_memory_near_the_size_of_the_program_give_errors_with_help");
+    let with_limit =
+        |kib: u64, arguments: &[&str]| run(limited(&format!("--as={}", kib << 10)).args(arguments));
+    // With less memory, the kernel or the loader cannot start a program of this size.
+    let mut limits = (4 << 10..256 << 10).step_by(250);
+    let least = limits
+        .find(|&kib| matches!(with_limit(kib, &["explain", "TIME_WAIT"]).status, Some(0..=2)));
+    let least = least.expect("256 MiB are enough");
+    let mut has_stack_error = false;
+    for kib in (least..least + (6 << 10)).step_by(250) {
+        for arguments in [RUNS[0], RUNS[2], RUNS[4]] {
+            let finished = with_limit(kib, arguments);
+            assert_sound(&format!("{kib} KiB {arguments:?}"), &finished);
+            if finished.stderr.contains("the stack") && !has_stack_error {
+                row.assert(&finished);
+                has_stack_error = true;
+            }
+        }
+    }
+    assert!(has_stack_error, "no limit was too small for the stack");
 }
 
 #[test]
