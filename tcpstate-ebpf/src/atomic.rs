@@ -43,6 +43,18 @@ pub(crate) unsafe fn add_atomically(counter: *mut u64, number: u64) {
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, number) };
 }
 
+/// Adds a number to a counter of four bytes to which another program may add at the same time. The
+/// counter may wrap.
+///
+/// # Safety
+/// `counter` must point into a map element.
+#[inline(always)]
+pub(crate) unsafe fn add_half_atomically(counter: *mut u32, number: u32) {
+    // SAFETY: the caller guarantees that `counter` points into a map element. The result of the
+    // addition is unused, so the compiler emits the old `lock +=` instruction.
+    unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(counter, number) };
+}
+
 /// Subtracts 1 from a counter to undo [`add_one_atomically`], which may have added to the counter
 /// of another CPU. The counter may wrap below 0, but the sum over all CPUs is right.
 ///

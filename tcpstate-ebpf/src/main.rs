@@ -25,6 +25,7 @@
 //! | [`count`], [`minis`] | the counts of transitions and of mini sockets |
 //! | [`events`], [`mini_events`] | the records of event lines |
 //! | [`durations`], [`mini_durations`], [`histograms`] | durations, buckets and groups |
+//! | [`owners`] | counts by process, destination, port and other owners |
 //! | [`event_filter`], [`connection`] | the events that match |
 //! | [`socket_table`] | the state of each full socket between its events |
 //! | [`scan`] | first observations during a scan |
@@ -76,6 +77,7 @@ mod mini_events;
 mod minis;
 mod namespaces;
 mod owner_hints;
+mod owners;
 mod process;
 mod ring;
 mod scan;

@@ -2,11 +2,14 @@
 //! kernel stores only 15 characters of a map's name.
 
 use aya_ebpf::{
-    btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, Queue},
+    btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, Queue, Stack},
     macros::btf_map,
 };
 use tcpstate_common::{
-    abi::{CpuSlots, EventMemory, NamespaceSlots, OwnerHint, SocketState},
+    abi::{
+        AcceptedSocket, COMM_BYTES, CpuSlots, EarlierSocket, EventMemory, MiniOwner,
+        NamespaceSlots, OwnerHint, OwnerKey, OwnerMemory, OwnerRow, ProcessKey, SocketState,
+    },
     filter::{PORT_SETS, PortSet},
     histogram::{GroupKey, Histogram, HistogramSlots, TimedMini},
 };
@@ -153,6 +156,52 @@ static REQUEST_EXCESS: HashMap<u64, u64, 1> = HashMap::new();
 /// that did not fit.
 #[btf_map]
 static HISTOGRAM_SLOTS: PerCpuArray<HistogramSlots, 1> = PerCpuArray::new();
+
+/// The number of each owner. This map and the following maps of the file have their full size only
+/// if sockets are counted by owner.
+#[btf_map]
+pub(crate) static OWNER_NUMBERS: HashMap<OwnerKey, u32, 1> = HashMap::new();
+
+/// The numbers that no owner has; user space fills this stack. The numbers are on a stack, so that
+/// low numbers are used first, and user space reads few rows.
+#[btf_map]
+pub(crate) static FREE_OWNERS: Stack<u32, 1> = Stack::new();
+
+/// The counters of each owner, 128 bytes per owner and possible CPU.
+#[btf_map]
+pub(crate) static OWNER_ROWS: PerCpuArray<OwnerRow, 1> = PerCpuArray::new();
+
+/// The name that the process of each owner had when the owner was given a number.
+#[btf_map]
+pub(crate) static OWNER_NAMES: Array<[u8; COMM_BYTES], 1> = Array::new();
+
+/// The processes that are owners. The value is 1 if the process has ended.
+#[btf_map]
+pub(crate) static OWNER_PROCESSES: HashMap<ProcessKey, u32, 1> = HashMap::new();
+
+/// The sockets that existed before tcpstate started, by cookie, until their first event.
+#[btf_map]
+pub(crate) static EARLIER_SOCKETS: HashMap<u64, EarlierSocket, 1> = HashMap::new();
+
+/// The children that processes have accepted, by address, until the next event of the child.
+#[btf_map]
+pub(crate) static ACCEPTED_SOCKETS: HashMap<u64, AcceptedSocket, 1> = HashMap::new();
+
+/// The owner of each time-wait socket until the socket ends.
+pub(crate) const MINI_OWNERS: Table<MiniOwner> =
+    Table { slots: &MINI_OWNER_SLOTS, overflow: &MINI_OWNER_EXCESS };
+
+/// The slots of the table of owners of time-wait sockets.
+#[btf_map]
+static MINI_OWNER_SLOTS: Array<Slot<MiniOwner>, 1> = Array::new();
+
+/// The owners of the time-wait sockets whose slot is taken, by address.
+#[btf_map]
+static MINI_OWNER_EXCESS: HashMap<u64, MiniOwner, 1> = HashMap::new();
+
+/// The data that each CPU keeps for counters by owner.
+#[btf_map]
+pub(crate) static OWNER_MEMORY: PerCpuArray<OwnerMemory, 1> = PerCpuArray::new();
 
 /// Returns this CPU's first element of [`CPU_SLOTS`], which also has the counts that belong to no
 /// socket.

@@ -23,6 +23,7 @@ use crate::{
     maps::FIN_WAIT2,
     mini_events::{self, Kind, UNKNOWN_EXIT},
     namespaces::{self, CounterRefs},
+    owners::time_wait as owned,
     scan::{self, By, Observation},
     sock::Sock,
 };
@@ -43,6 +44,7 @@ pub(crate) fn time_wait_born<A: Access>(counters: CounterRefs, control: u32, tw:
         record(counters, tw.address(), BPF_ANY);
     }
     mini_events::born(Kind::TimeWait, control, tw, state);
+    owned::born(tw, state, control);
     add(counters, control, state, Side::Entered);
     if control & CONTROL_SCAN != 0 {
         scan::observe(counters.slots, tw.address(), By::Event);
@@ -89,6 +91,7 @@ pub(crate) fn settle<A: Access>(
             add_one_atomically(&raw mut (*minis).moved);
         });
         mini_events::moved(control, tw, [IN_FIN_WAIT2, IN_TIME_WAIT], seen == Seen::Now);
+        owned::moved(tw);
     }
     state
 }
@@ -114,6 +117,7 @@ pub(crate) fn time_wait_gone<A: Access>(
     }
     add(counters, control, state, Side::Left);
     mini_events::gone(Kind::TimeWait, control, tw, state, exit, may_resume);
+    owned::gone(tw, state);
 }
 
 /// Called when a time-wait socket did not end: its timer was only stopped and started again.
@@ -125,6 +129,7 @@ pub(crate) fn time_wait_rearmed<A: Access>(counters: CounterRefs, control: u32, 
     }
     take_back(counters, control, state);
     mini_events::resumed(control, tw.address());
+    owned::resumed(tw, state);
 }
 
 /// Counts the cause of the end of a time-wait socket.

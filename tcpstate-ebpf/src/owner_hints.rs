@@ -19,13 +19,14 @@ use aya_ebpf::{
     macros::{btf_tracepoint, fexit},
     programs::{BtfTracePointContext, FExitContext},
 };
-use tcpstate_common::abi::OwnerHint;
+use tcpstate_common::abi::{FLAG_EVENTS, HINT_OF_ACCEPT, HINT_OF_NAME, OwnerHint, SocketState};
 
 use crate::{
     access::{Access, Probed, Typed},
     config::config,
     kernel::{AF_INET, AF_INET6, IPPROTO_TCP},
     maps::{OWNER_HINTS, SOCKETS},
+    owners,
     process::Process,
     ring::{self, Loss},
     sock::Sock,
@@ -117,12 +118,13 @@ fn used(ctx: &BtfTracePointContext) -> i32 {
     0
 }
 
-/// Leaves a hint that the current process owns the socket, unless the owner is known. The address
-/// is 0 if accept() had no connection to return.
+/// Leaves a hint that the current process owns the socket, unless the owner is known. If sockets
+/// are counted by owner, a child counts for the current process from now on. The address is 0 if
+/// accept() had no connection to return.
 ///
 /// The caller holds a reference to the socket, so the address still belongs to this socket. The
-/// socket may close meanwhile, and its entry may then belong to another socket. [`OwnerHint::born`]
-/// distinguishes the two sockets.
+/// socket may close meanwhile, and its entry may then belong to another socket. The time of the
+/// socket's birth distinguishes the two sockets.
 #[inline(always)]
 fn leave(address: u64, is_use: bool) {
     if address == 0 {
@@ -130,25 +132,46 @@ fn leave(address: u64, is_use: bool) {
     }
     let Some(state) = SOCKETS.get(address) else { return };
     // SAFETY: the kernel does not free the memory of a map entry while the program runs.
-    let (born, pid, is_hinted) =
-        unsafe { ((*state).born, (*state).pid, (&raw const (*state).is_hinted).read_volatile()) };
-    if pid != 0 || is_hinted != 0 || (is_use && !has_file(address)) {
+    let (pid, is_hinted) =
+        unsafe { ((*state).pid, (&raw const (*state).is_hinted).read_volatile()) };
+    let wants_name = config!(flags) & FLAG_EVENTS != 0 && pid == 0;
+    // SAFETY: as above.
+    let is_accepted = owners::is_on() && unsafe { owners::is_waiting(&*state) };
+    if !(wants_name || is_accepted) || is_hinted != 0 || (is_use && !has_file(address)) {
         return;
     }
-    let Process { pid, comm } = Process::current();
-    if pid == 0 {
-        return;
+    let mut hints = 0;
+    if wants_name && leave_name(address, state) {
+        hints |= HINT_OF_NAME;
     }
-    let hint = OwnerHint { born, pid, reserved: 0, comm };
-    if OWNER_HINTS.insert(address, hint, u64::from(BPF_ANY)).is_ok() {
+    if is_accepted && owners::accept(address, state) {
+        hints |= HINT_OF_ACCEPT;
+    }
+    if hints != 0 {
         // The mark lets later calls of this function return early. If the entry belongs to another
         // socket by now, the other socket may stay without an owner.
         // SAFETY: `state` points to the value of a map entry. The kernel does not free the memory
         // of a map entry while the program runs. The field is one aligned integer.
-        unsafe { (&raw mut (*state).is_hinted).write_volatile(1) };
-    } else {
+        unsafe { (&raw mut (*state).is_hinted).write_volatile(hints) };
+    }
+}
+
+/// Leaves the ID and the name of the current process for the next event line of a socket. Returns
+/// whether there is a hint.
+#[inline(always)]
+fn leave_name(address: u64, state: *mut SocketState) -> bool {
+    let Process { pid, comm } = Process::current();
+    if pid == 0 {
+        return false;
+    }
+    // SAFETY: the kernel does not free the memory of a map entry while the program runs.
+    let born = unsafe { (*state).born };
+    let hint = OwnerHint { born, pid, reserved: 0, comm };
+    let is_stored = OWNER_HINTS.insert(address, hint, u64::from(BPF_ANY)).is_ok();
+    if !is_stored {
         ring::count(Loss::Untracked);
     }
+    is_stored
 }
 
 /// Returns whether a process has the socket open. The kernel's own sockets have no file. The kernel

@@ -28,26 +28,52 @@ impl Process {
     /// of a thread.
     #[inline(always)]
     pub(crate) fn current() -> Self {
-        // SAFETY: the first helpers take no arguments, and memory is read by a helper that takes
-        // any address.
-        unsafe {
-            let task = bpf_get_current_task() as *const u8;
-            if Probed::load::<u32>(task, config!(events.task_flags)) & PF_KTHREAD != 0 {
-                return Self::UNKNOWN;
-            }
-            let leader = Probed::load::<u64>(task, config!(events.group_leader)) as *const u8;
-            let mut comm = [0; COMM_BYTES];
-            // The name is read as a string, because older kernels (5.10) leave the rest of an
-            // earlier, longer name after the terminating zero.
-            let name = leader.add(config!(events.comm) as usize);
-            let _ = bpf_probe_read_kernel_str_bytes(name, &mut comm);
-            let pid = if config!(pids.namespace) == 0 {
+        let Some(leader) = current_leader() else { return Self::UNKNOWN };
+        let mut comm = [0; COMM_BYTES];
+        // SAFETY: the leader exists as long as the current task.
+        let pid = unsafe {
+            read_name(leader, &mut comm);
+            if config!(pids.namespace) == 0 {
                 (bpf_get_current_pid_tgid() >> 32) as u32
             } else {
                 pid_in_namespace(leader)
-            };
-            Self { pid, comm }
-        }
+            }
+        };
+        Self { pid, comm }
+    }
+}
+
+/// Returns the task that runs now.
+#[inline(always)]
+pub(crate) fn current_task() -> *const u8 {
+    // SAFETY: the helper takes no arguments.
+    unsafe { bpf_get_current_task() as *const u8 }
+}
+
+/// Returns the first thread of the process that runs now, or `None` if a kernel thread runs.
+#[inline(always)]
+pub(crate) fn current_leader() -> Option<*const u8> {
+    let task = current_task();
+    // SAFETY: `task` is the current task, and `Probed` reads by a helper that takes any address.
+    unsafe {
+        let is_kernel_thread =
+            Probed::load::<u32>(task, config!(events.task_flags)) & PF_KTHREAD != 0;
+        (!is_kernel_thread).then(|| leader(task))
+    }
+}
+
+/// Reads the name of a process.
+///
+/// # Safety
+/// `leader` must point to the first thread of the process.
+#[inline(always)]
+pub(crate) unsafe fn read_name(leader: *const u8, name: &mut [u8; COMM_BYTES]) {
+    // The name is read as a string, because older kernels (5.10) leave the rest of an earlier,
+    // longer name after the terminating zero.
+    // SAFETY: the helper takes any address.
+    unsafe {
+        let from = leader.add(config!(events.comm) as usize);
+        let _ = bpf_probe_read_kernel_str_bytes(from, name);
     }
 }
 
@@ -79,4 +105,45 @@ unsafe fn pid_in_namespace(task: *const u8) -> u32 {
         }
     }
     NO_PID
+}
+
+/// Returns the ID of a process as [`Process::current`] does, and the time when the process started
+/// (clock since boot, in units of 10 ms).
+///
+/// # Safety
+/// `leader` must point to the first thread of the process.
+#[inline(always)]
+pub(crate) unsafe fn identity(leader: *const u8) -> (u32, u64) {
+    // SAFETY: `Probed` reads by a helper that takes any address.
+    unsafe {
+        let pid = if config!(pids.namespace) == 0 {
+            Probed::load(leader, config!(events.tgid))
+        } else {
+            pid_in_namespace(leader)
+        };
+        (pid, start(leader))
+    }
+}
+
+/// Returns the time when a process started (clock since boot, in units of 10 ms). The unit is the
+/// one of `/proc/PID/stat`.
+///
+/// # Safety
+/// `leader` must point to the first thread of the process.
+#[inline(always)]
+unsafe fn start(leader: *const u8) -> u64 {
+    /// The unit of `/proc/PID/stat` in nanoseconds (`USER_HZ` is 100).
+    const TICK: u64 = 10_000_000;
+    // SAFETY: `Probed` reads by a helper that takes any address.
+    unsafe { Probed::load::<u64>(leader, config!(events.start_boottime)) / TICK }
+}
+
+/// Returns the first thread of a task's process.
+///
+/// # Safety
+/// `task` must point to a task.
+#[inline(always)]
+pub(crate) unsafe fn leader(task: *const u8) -> *const u8 {
+    // SAFETY: `Probed` reads by a helper that takes any address.
+    unsafe { Probed::load::<u64>(task, config!(events.group_leader)) as *const u8 }
 }

@@ -35,17 +35,18 @@ use crate::{
 /// addresses, which lie at regular distances, over all slots.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The slot of one socket. The slot is as large as a cache line if the state has 40 bytes.
+/// The slot of one socket. The slot is as large as a cache line if the state has 48 bytes.
+///
+/// The kernel places the elements of a map 8 bytes before the end of a cache line (`struct
+/// bpf_array`). The first 8 bytes of a state of 48 bytes are therefore in another cache line than
+/// the rest of the slot.
 #[repr(C)]
 pub(crate) struct Slot<V> {
-    /// Unused: the kernel places the value of a map 8 bytes before the end of a cache line (`struct
-    /// bpf_array`).
-    unused: u64,
+    state: V,
     /// Address of the socket that holds the slot; 0 if the slot is free.
     address: u64,
     /// Number of sockets that hold the slot or try to take it.
     contenders: u64,
-    state: V,
 }
 
 /// A table of sockets: the slots, and the hash map for sockets whose slot is taken.

@@ -199,6 +199,13 @@ impl<A: Access> Sock<A> {
         u16::from_be(port)
     }
 
+    /// Returns the hash of the socket's connection; a time-wait socket has the hash of its full
+    /// socket.
+    #[inline(always)]
+    pub(crate) fn hash(self) -> u32 {
+        self.load(config!(owners.skc_hash))
+    }
+
     /// Returns the ID of the user that created the socket.
     #[inline(always)]
     pub(crate) fn uid(self) -> u32 {

@@ -1,9 +1,9 @@
 //! The table of full sockets. Each event reads the stored state of its socket from the table, and
 //! stores the socket's state for the next event.
 //!
-//! Events and histograms share one entry of fixed layout per socket, [`SocketState`]. An event
-//! therefore needs only one look-up, even if both events and histograms are enabled. Frozen flags
-//! enable events and histograms. The key of an entry is the socket's address.
+//! Events, histograms and counters by owner share one entry of fixed layout per socket,
+//! [`SocketState`]. An event therefore needs only one look-up, whatever is enabled. Frozen flags
+//! enable the features. The key of an entry is the socket's address.
 //!
 //! If an entry does not [fit](SocketState::fits) an event, an earlier event was missed. After a
 //! missed event, the duration and the owner are unknown, and the entry is replaced. Events of one
@@ -12,8 +12,8 @@
 use tcpstate_common::{
     State,
     abi::{
-        FLAG_EVENTS, FLAG_HISTOGRAMS, SOCKET_BIRTH_SEEN, SOCKET_IS_CHILD, SocketState,
-        UNKNOWN_DURATION, is_birth,
+        FLAG_EVENTS, FLAG_HISTOGRAMS, HINT_OF_ACCEPT, SOCKET_BIRTH_SEEN, SOCKET_IS_CHILD,
+        SocketState, UNKNOWN_DURATION, is_birth,
     },
 };
 
@@ -24,6 +24,7 @@ use crate::{
     histograms, maps,
     maps::SOCKETS,
     owner_hints,
+    owners::{self, Owned},
     process::Process,
     ring::{self, Loss},
     sock::Sock,
@@ -59,6 +60,16 @@ struct Kept {
     marks: u8,
     /// Whether the owner differs from the owner that the entry stores.
     is_owner_new: bool,
+    /// The owners for which the socket counts, if sockets are counted by owner.
+    numbers: Owned,
+}
+
+impl Kept {
+    /// The state of a socket of which nothing is known before an event at the time `now`.
+    #[inline(always)]
+    fn at(now: u64) -> Self {
+        Self { since: now, born: now, marks: 0, is_owner_new: false, numbers: Owned::UNKNOWN }
+    }
 }
 
 /// Updates the table with an event, and returns the known facts about the socket.
@@ -69,17 +80,24 @@ pub(crate) fn observe<A: Access>(
     to: usize,
     now: u64,
     remote_port: u16,
+    control: u32,
 ) -> Observed {
     let is_birth = is_birth(from, to);
     // A newborn socket replaces the entry of an earlier socket at its address.
     let entry = if is_birth { None } else { SOCKETS.get(sock.address()) };
-    let (mut is_known, mut duration, mut owner) = (false, UNKNOWN_DURATION, Process::UNKNOWN);
-    let mut kept = Kept { since: now, born: now, marks: 0, is_owner_new: false };
+    if is_birth && owners::is_on() {
+        forget_earlier(sock.address());
+    }
+    let (mut is_known, mut is_hinted) = (false, false);
+    let (mut duration, mut owner) = (UNKNOWN_DURATION, Process::UNKNOWN);
+    let mut kept = Kept::at(now);
     if let Some(entry) = entry {
         // SAFETY: the kernel does not free the memory of a map entry while the program runs.
         let state = unsafe { &*entry };
         if state.fits(from, to, remote_port) {
             is_known = true;
+            kept.numbers = Owned::of(state);
+            is_hinted = is_accept_hinted(entry);
             kept.born = state.born;
             kept.marks = state.marks & (SOCKET_BIRTH_SEEN | SOCKET_IS_CHILD);
             if wants_owner() {
@@ -97,6 +115,8 @@ pub(crate) fn observe<A: Access>(
             } else {
                 duration = now - state.since;
             }
+        } else if owners::is_on() {
+            owners::forget(state);
         }
     } else if is_birth {
         kept.marks = SOCKET_BIRTH_SEEN | if to == SYN_RECV { SOCKET_IS_CHILD } else { 0 };
@@ -104,19 +124,61 @@ pub(crate) fn observe<A: Access>(
     } else if has_hints() && from != to {
         owner = owner_hints::take_from_before(sock);
     }
-    if to == CLOSE || (from == to && !is_known) {
-        if entry.is_some() {
-            SOCKETS.remove(sock.address());
-        }
-    } else {
-        keep(sock.address(), entry, is_known, to, remote_port, kept, owner);
-    }
+    let event = owners::Event { from, to, control, marks: kept.marks, is_hinted };
+    store(sock, entry, event, Stored { is_known, remote_port, kept, owner });
     Observed {
         is_known,
         duration,
         born: if kept.marks & SOCKET_BIRTH_SEEN == 0 { 0 } else { kept.born },
         is_child: kept.marks & SOCKET_IS_CHILD != 0,
         owner,
+    }
+}
+
+/// What an event stores of a socket.
+#[derive(Clone, Copy)]
+struct Stored {
+    is_known: bool,
+    remote_port: u16,
+    kept: Kept,
+    owner: Process,
+}
+
+/// Stores or removes the state of a socket, and counts the event by owner if sockets are counted by
+/// owner.
+#[inline(always)]
+fn store<A: Access>(
+    sock: Sock<A>,
+    entry: Option<*mut SocketState>,
+    mut event: owners::Event,
+    Stored { is_known, remote_port, mut kept, owner }: Stored,
+) {
+    let (from, to) = (event.from, event.to);
+    let counts_owners = owners::is_on() && from != to;
+    if counts_owners && !is_known {
+        kept.numbers = owners::first(sock, event);
+    }
+    if to == CLOSE || (from == to && !is_known) {
+        if entry.is_some() {
+            SOCKETS.remove(sock.address());
+        }
+        if counts_owners && is_known {
+            owners::next(sock, event, kept.numbers, kept.born);
+        }
+        return;
+    }
+    keep(sock.address(), entry, is_known, to, remote_port, kept, owner);
+    if counts_owners
+        && is_known
+        && let Some(entry) = entry
+    {
+        event.is_hinted |= is_accept_hinted(entry);
+        let numbers = owners::next(sock, event, kept.numbers, kept.born);
+        // SAFETY: the kernel does not free the memory of a map entry while the program runs.
+        unsafe {
+            (*entry).owner = numbers.owner;
+            (*entry).closer = numbers.closer;
+        }
     }
 }
 
@@ -147,7 +209,7 @@ fn keep(
     kept: Kept,
     owner: Process,
 ) {
-    let Kept { since, born, marks, is_owner_new } = kept;
+    let Kept { since, born, marks, is_owner_new, numbers: Owned { owner: number, closer } } = kept;
     let marks = marks | to as u8;
     if let Some(entry) = entry
         && is_known
@@ -166,12 +228,45 @@ fn keep(
         return;
     }
     let Process { pid, comm } = owner;
-    let state = SocketState { since, born, pid, remote_port, marks, is_hinted: 0, comm };
+    let is_hinted = 0;
+    let state = SocketState {
+        comm,
+        since,
+        born,
+        pid,
+        remote_port,
+        marks,
+        is_hinted,
+        owner: number,
+        closer,
+    };
     if let Some(entry) = entry {
         // SAFETY: the kernel does not free the memory of a map entry while the program runs.
         unsafe { *entry = state };
     } else if SOCKETS.insert(address, state).is_err() {
         count_untracked();
+        if owners::is_on() {
+            owners::not_stored(number, closer, to);
+        }
+    }
+}
+
+/// Returns whether a process has accepted the socket since its last event.
+#[inline(always)]
+fn is_accept_hinted(entry: *mut SocketState) -> bool {
+    // SAFETY: the kernel does not free the memory of a map entry while the program runs.
+    let hints = unsafe { (&raw const (*entry).is_hinted).read_volatile() };
+    hints & HINT_OF_ACCEPT != 0
+}
+
+/// Removes the entry of an earlier socket at this address, whose end was missed. The earlier socket
+/// no longer counts for its owner.
+#[inline(never)]
+fn forget_earlier(address: u64) {
+    if let Some(entry) = SOCKETS.get(address) {
+        // SAFETY: the kernel does not free the memory of a map entry while the program runs.
+        owners::forget(unsafe { &*entry });
+        SOCKETS.remove(address);
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! One program handles every combination of features, so that an event needs one look-up in the
 //! [table of sockets](crate::socket_table). Frozen flags enable the two features,
-//! [lines](crate::events) and [durations](crate::durations).
+//! [lines](crate::events), [durations](crate::durations) and [counts by owner](crate::owners).
 
 use aya_ebpf::{
     macros::{btf_tracepoint, raw_tracepoint},
@@ -27,7 +27,7 @@ use crate::{
     event_filter::{self, Verdict},
     events::{self, Transition},
     kernel::now,
-    maps, ring,
+    maps, owners, ring,
     sock::Sock,
     socket_table,
 };
@@ -69,14 +69,15 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     let (error, record_flags) =
         if has_events { close_reason::facts(sock, from, to) } else { (0, 0) };
     let verdict = event_filter::of_socket(&Full { sock, from }, from, to);
-    if verdict == Verdict::Never {
+    // Sockets are counted by owner whether they match the filter or not.
+    if verdict == Verdict::Never && !owners::is_on() {
         if event_filter::was_undecided(from) {
             socket_table::forget(sock);
         }
         return;
     }
     let (now, remote_port) = (now(), sock.remote_port());
-    let observed = socket_table::observe(sock, from, to, now, remote_port);
+    let observed = socket_table::observe(sock, from, to, now, remote_port, control);
     let transition = Transition { sock, from, to, now, remote_port };
     if has_histograms && from != to && !is_birth(from, to) {
         durations::add(transition, &observed, verdict == Verdict::Now, control);

@@ -100,6 +100,7 @@ impl Tracer {
             let listed = self.list(&reading, Duration::ZERO);
             self.tolerate(listed)?;
         }
+        reading.owners = self.live.read_owners()?;
         let mut snapshot = self.aggregator.snapshot(&reading);
         self.live.begin_interval();
         let limits = self.live.limits();
@@ -108,17 +109,19 @@ impl Tracer {
             self.reported = limits;
         }
         self.forget_finished()?;
+        self.live.recycle_owners()?;
         Ok(snapshot)
     }
 
     /// Returns the gauges now, and the counts of the whole run.
     pub fn summary(&mut self) -> Result<Snapshot, Error> {
-        let reading = self.live.read()?;
+        let mut reading = self.live.read()?;
         self.aggregator.observe(&reading);
         if reading.is_still && self.aggregator.is_unchecked(&reading) {
             let listed = self.list(&reading, Duration::ZERO);
             self.tolerate(listed)?;
         }
+        reading.owners = self.live.read_owners()?;
         Ok(self.aggregator.summary(&reading))
     }
 

@@ -31,6 +31,11 @@ pub struct Config {
     pub slot_shift: u32,
     /// The result of [`is_plain`] for this configuration: 1 for true, 0 for false.
     pub is_plain: u32,
+    /// The keys of [`OwnerKey`](super::OwnerKey) that distinguish owners, such as
+    /// [`OWNER_PROCESS`](super::OWNER_PROCESS); 0 without [`FLAG_OWNERS`].
+    pub owner_keys: u32,
+    /// Explicit padding.
+    pub reserved: u32,
     /// Offsets of the fields that the counting programs read.
     pub offsets: Offsets,
     /// Offsets of the fields of mini sockets.
@@ -39,7 +44,7 @@ pub struct Config {
     pub record: RecordOffsets,
     /// Offsets of the kernel fields whose values events contain; all 0 unless events are enabled.
     pub events: EventOffsets,
-    /// Offsets of the fields that identify the owner of a socket; all 0 unless events are enabled.
+    /// Offsets of the fields that identify the owner of a socket; all 0 unless owners are needed.
     pub owners: OwnerOffsets,
     /// The PID namespace in which the programs name processes.
     pub pids: PidConfig,
@@ -85,8 +90,11 @@ pub const FLAG_HISTOGRAMS: u32 = 1 << 8;
 /// Flag of [`Config::flags`], for tests: the program that tracks sockets drops events as
 /// [`Config::drop_one_in`] says. The counting program drops no event because of this flag.
 pub const FLAG_DROP_TRACKED: u32 = 1 << 9;
+/// Flag of [`Config::flags`]: the programs count by [owner](super::owners), as
+/// [`Config::owner_keys`] says.
+pub const FLAG_OWNERS: u32 = 1 << 10;
 /// The number of flags in [`Config::flags`] that are in use.
-const FLAG_BITS: u32 = 10;
+const FLAG_BITS: u32 = 11;
 /// Position of the lowest bit of the grouping key in [`Config::flags`]. The grouping key of
 /// histograms is a [`By`](crate::histogram::By), or 0 for none.
 pub const FLAGS_BY_SHIFT: u32 = 24;
@@ -184,6 +192,14 @@ pub struct EventOffsets {
     pub group_leader: u32,
     /// `struct task_struct`, `comm` (16 bytes).
     pub comm: u32,
+    /// `struct task_struct`, `start_boottime` (64 bits).
+    pub start_boottime: u32,
+    /// `struct task_struct`, `tgid` (32 bits).
+    pub tgid: u32,
+    /// `struct task_struct`, `signal` (pointer to `struct signal_struct`).
+    pub signal: u32,
+    /// `struct signal_struct`, `live` (32 bits): the number of threads that have not exited.
+    pub live: u32,
 }
 
 /// Byte offsets of the fields that identify the owner of a socket, taken from the running kernel's
@@ -209,6 +225,10 @@ pub struct OwnerOffsets {
     pub socket_file: u32,
     /// Distance from a `struct socket` to the `i_ino` (64 bits) of its inode.
     pub socket_inode: u32,
+    /// `struct sock`, `sk_lock.owned` (32 bits); not 0 while a process holds the socket's lock.
+    pub sk_lock_owned: u32,
+    /// `struct sock_common`, `skc_hash` (32 bits).
+    pub skc_hash: u32,
 }
 
 /// The PID namespace in which the programs name processes, and the byte offsets of the fields that
@@ -310,6 +330,7 @@ mod tests {
         FLAG_MAKE_COOKIES,
         FLAG_HISTOGRAMS,
         FLAG_DROP_TRACKED,
+        FLAG_OWNERS,
     ];
 
     #[test]

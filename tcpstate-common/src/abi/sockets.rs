@@ -12,18 +12,26 @@ pub const SOCKET_BIRTH_SEEN: u8 = 1 << 4;
 /// Bit of [`SocketState::marks`]: the socket is the child of a listener. The handshake of a child
 /// began with an incoming SYN.
 pub const SOCKET_IS_CHILD: u8 = 1 << 5;
+/// Bit of [`SocketState::is_hinted`].
+pub const HINT_OF_NAME: u8 = 1 << 0;
+/// Bit of [`SocketState::is_hinted`].
+pub const HINT_OF_ACCEPT: u8 = 1 << 1;
 /// The bits of [`SocketState::marks`] that hold the state's kernel number.
 const STATE_MASK: u8 = (1 << 4) - 1;
 
-/// The stored state of one full socket between two of its events. Events and histograms share one
-/// stored state per socket. If events or histograms are disabled in
-/// [`Config::flags`](super::Config::flags), the fields that only the disabled feature needs stay 0.
+/// The stored state of one full socket between two of its events. Events, histograms and counters
+/// by owner share one stored state per socket. The fields that only a disabled feature needs stay
+/// 0.
 ///
-/// A slot of the socket table consists of three 8-byte words and this struct. A slot is as large as
-/// one cache line ([`SLOT_BYTES`]).
+/// A slot of the socket table consists of this struct and two 8-byte words, and is as large as one
+/// cache line ([`SLOT_BYTES`]). The kernel places the elements of a map 8 bytes before the end of a
+/// cache line (`struct bpf_array`). The first half of the name is therefore in another cache line
+/// than the rest of the slot. Only events read the name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct SocketState {
+    /// The name of the process that owns the socket, padded with zeroes.
+    pub comm: [u8; COMM_BYTES],
     /// Time when the socket entered its state (monotonic clock, nanoseconds).
     pub since: u64,
     /// Time of the first observed event of the socket (monotonic clock, nanoseconds). The time
@@ -37,11 +45,17 @@ pub struct SocketState {
     /// The state's kernel number in the low four bits, and above them [`SOCKET_BIRTH_SEEN`] and
     /// [`SOCKET_IS_CHILD`].
     pub marks: u8,
-    /// Not 0 if the map of owner hints holds an [`OwnerHint`] for the socket's next event. The mark
-    /// is a separate byte, because the program that sets the mark does not hold the socket's lock.
+    /// [`HINT_OF_NAME`] if the map of owner hints holds an [`OwnerHint`] for the socket's next
+    /// event, and [`HINT_OF_ACCEPT`] if the map of accepted sockets holds an entry. The marks have
+    /// a separate byte, because the program that sets them does not hold the socket's lock.
     pub is_hinted: u8,
-    /// The name of the process that owns the socket, padded with zeroes.
-    pub comm: [u8; COMM_BYTES],
+    /// The number of the owner in whose row the socket counts, and above it
+    /// [`OWNER_IS_ACCEPTED`](super::OWNER_IS_ACCEPTED) and
+    /// [`OWNER_IS_SERVER`](super::OWNER_IS_SERVER).
+    pub owner: u32,
+    /// The number of the owner that closed the connection;
+    /// [`OWNER_UNKNOWN`](super::OWNER_UNKNOWN) until then.
+    pub closer: u32,
 }
 
 /// The size of one slot of the socket table in bytes: one cache line.
@@ -131,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_a_cache_line() {
-        let before = 3 * size_of::<u64>();
-        assert_eq!(before + size_of::<SocketState>(), SLOT_BYTES);
+        let after = 2 * size_of::<u64>();
+        assert_eq!(size_of::<SocketState>() + after, SLOT_BYTES);
     }
 }

@@ -13,6 +13,7 @@ mod families;
 mod gauges;
 mod histogram;
 mod namespaces;
+mod owners;
 mod providers;
 mod reconcile;
 mod time_wait;

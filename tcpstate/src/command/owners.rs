@@ -15,12 +15,10 @@ use super::{
 use crate::{
     error::Help,
     nearest::nearest,
+    probe::{MAX_OWNERS, OwnerOptions},
     report::{Column, Key, Owners},
     view::{GroupOrder, SortBy},
 };
-
-/// The default of `--max-owners`.
-const MAX_OWNERS: u32 = 8192;
 
 /// The flags of `trace` for groups.
 #[derive(Debug, Args)]
@@ -112,6 +110,13 @@ impl Flags {
     /// Returns the keys of the groups. The list is empty if sockets are not grouped.
     pub(super) fn keys(&self) -> &[Key] {
         self.by.as_ref().map_or(&[], |keys| &keys.0)
+    }
+
+    /// Returns the options of counting by owner.
+    pub(super) fn options(&self) -> Option<OwnerOptions> {
+        let by = self.keys().to_vec();
+        (!by.is_empty())
+            .then(|| OwnerOptions { max_owners: self.max_owners, ..OwnerOptions::by(by) })
     }
 
     /// Returns the order in which groups are shown.

@@ -217,6 +217,7 @@ impl Arguments {
             syn_recv: self.syn_recv_provider,
             events: self.events.options(),
             event_filter: self.connection.narrow(self.filter.filter()?)?,
+            owners: self.owners.options(),
             statistics: self.cost,
             log: self.bpf_log,
             max_scan_sockets: self.max_scan_sockets.map(NonZeroU32::get),

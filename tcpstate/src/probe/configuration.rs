@@ -11,8 +11,8 @@ use tcpstate_common::{
 };
 
 use super::{
-    Error, Options, events, histograms, kallsyms::Symbols, kernel::Kernel, offsets,
-    options::SeededLosses, owners, types::Types,
+    Error, Options, OwnerOptions, acceptors, events, histograms, kallsyms::Symbols, kernel::Kernel,
+    offsets, options::SeededLosses, owners, types::Types,
 };
 use crate::report::{Counted, Family};
 
@@ -34,7 +34,9 @@ pub(super) fn of(
         flags |= FLAG_NAMESPACES;
     }
     let by = options.histograms.and_then(|options| options.by);
-    let needs_identity = has_rows || by == Some(By::Netns);
+    let owners = options.owners.as_ref();
+    let needs_identity =
+        has_rows || by == Some(By::Netns) || owners.is_some_and(OwnerOptions::needs_namespaces);
     if needs_identity && offsets::namespaces(&types.fields, &mut offsets)? {
         flags |= FLAG_COOKIES;
     }
@@ -51,21 +53,23 @@ pub(super) fn of(
         tcp_tw_syn,
         slot_shift: options.sockets().slot_shift(),
         is_plain: is_plain(flags, netns, family).into(),
+        owner_keys: owners.map_or(0, OwnerOptions::bits),
+        reserved: 0,
         offsets,
         minis: offsets::minis(&types.fields)?,
         record: record.copied().unwrap_or_default(),
-        events: if options.events.is_some() || options.histograms.is_some() {
+        events: if options.is_tracking() {
             events::offsets(&types.fields)?
         } else {
             EventOffsets::default()
         },
         owners: if options.needs_owners() {
-            owners::offsets(&types.fields)?
+            acceptors::offsets(&types.fields)?
         } else {
             OwnerOffsets::default()
         },
         pids: if options.needs_owners() {
-            owners::pids(&types.fields)
+            acceptors::pids(&types.fields)
         } else {
             PidConfig::default()
         },
@@ -91,5 +95,5 @@ fn flags(options: &Options, kernel: &Kernel) -> u32 {
     .into_iter()
     .filter_map(|(is_set, flag)| is_set.then_some(flag))
     .sum::<u32>();
-    flags | histograms::flags(options.histograms)
+    flags | histograms::flags(options.histograms) | owners::flags(options.owners.as_ref())
 }

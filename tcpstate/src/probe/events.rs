@@ -12,7 +12,6 @@ use tcpstate_common::{
 use super::{
     Error, btf,
     hooks::{self, Hook},
-    owners::{self, OwnerHook},
     programs::{map_error, take_map},
     providers::Providers,
     socket_table::Capacity,
@@ -62,7 +61,6 @@ pub(crate) struct EventHook {
     pub(crate) ring: Option<RingBuf<MapData>>,
     /// The size of the ring in bytes.
     pub(crate) ring_bytes: u32,
-    pub(crate) owners: OwnerHook,
     /// The reason why sent RSTs are not observed. The field is `None` if sent RSTs are observed.
     reset_limit: Option<Limit>,
 }
@@ -80,7 +78,7 @@ impl EventHook {
             };
             Some(Limit::Events { minis, by, effect })
         });
-        of_minis.chain(self.reset_limit.clone()).chain(self.owners.limit.clone()).collect()
+        of_minis.chain(self.reset_limit.clone()).collect()
     }
 }
 
@@ -101,9 +99,8 @@ pub(super) fn set_map_sizes(
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     types: &Types,
-    EventOptions { ring_bytes, acceptors, .. }: EventOptions,
+    EventOptions { ring_bytes, .. }: EventOptions,
 ) -> Result<EventHook, Error> {
-    let owners = owners::attach(ebpf, types, acceptors)?;
     let ring = RingBuf::try_from(take_map(ebpf, "EVENTS")?).map_err(map_error("open", "EVENTS"))?;
     // The program that reports sent RSTs is attached before the program that tracks sockets, so
     // that no RST of a tracked socket is missed.
@@ -113,7 +110,7 @@ pub(super) fn attach(
         .err()
         .map(|error| Limit::Resets { reason: error.to_string() });
     let program = tracking::attach(ebpf, types)?;
-    Ok(EventHook { program, ring: Some(ring), ring_bytes, owners, reset_limit })
+    Ok(EventHook { program, ring: Some(ring), ring_bytes, reset_limit })
 }
 
 /// Stores the port sets of the filter in a map. The port sets are in a map, because they do not fit
@@ -153,5 +150,9 @@ pub(super) fn offsets(btf: &btf::Btf) -> Result<EventOffsets, btf::Error> {
         task_flags: btf.offset("task_struct", "flags", 32)?,
         group_leader: btf.offset("task_struct", "group_leader", 64)?,
         comm: btf.field("task_struct", "comm")?.offset_bits / 8,
+        start_boottime: btf.offset("task_struct", "start_boottime", 64)?,
+        tgid: btf.offset("task_struct", "tgid", 32)?,
+        signal: btf.offset("task_struct", "signal", 64)?,
+        live: btf.offset("signal_struct", "live.counter", 32)?,
     })
 }

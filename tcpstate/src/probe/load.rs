@@ -8,16 +8,19 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::{Map, MapError},
+    maps::Map,
     sys::{Stats, enable_stats},
 };
 use tcpstate_common::{abi::Config, filter::FilterConfig};
 
 use super::{
-    Error, Netns, Options, Probe, Rows, configuration, events, format, histograms, hooks,
+    Error, EventHook, HistogramHook, Netns, Options, OwnerHook, Probe, Rows,
+    acceptors::{self, AcceptorHook},
+    configuration, events, format, histograms, hooks,
     kallsyms::Symbols,
     kernel::Kernel,
-    programs::{ITERATOR, NAMESPACE_SWEEP, SWEEP, iterator_fd, map_error, take_map},
+    owners,
+    programs::{ITERATOR, NAMESPACE_SWEEP, SWEEP, iterator_fd, open},
     providers::Providers,
     types::Types,
     walk::Walk,
@@ -29,7 +32,14 @@ use crate::report::{Counted, Minis};
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpstate.bpf.o"));
 
 impl Probe {
-    pub(super) fn load(options: &Options, kernel: Kernel, counted: Counted) -> Result<Self, Error> {
+    /// Loads and attaches the programs. `earlier` is the number of sockets that exist already, if
+    /// sockets are counted by owner.
+    pub(super) fn load(
+        options: &Options,
+        kernel: Kernel,
+        counted: Counted,
+        earlier: u32,
+    ) -> Result<Self, Error> {
         let statistics = options.statistics.then(measure_runs).transpose()?;
         let types = Types::of_kernel()?;
         // A hook that needs the addresses of the timer handlers, or the tracepoint format, is not
@@ -40,7 +50,7 @@ impl Probe {
         let config =
             configuration::of(options, &kernel, &counted, &types, &symbols, record.as_ref().ok())?;
         let filter = options.event_filter.for_kernel(chosen_ports(&options.netns).as_ref());
-        let mut ebpf = load_object(options, &config, &filter.config, &types.ids)?;
+        let mut ebpf = load_object(options, &config, &filter.config, &types.ids, earlier)?;
         hooks::load_iterators(&mut ebpf, &types.ids, has_rows)?;
         let sockets = Walk::over_sockets(iterator_fd(&ebpf, ITERATOR)?)?;
         let orphans = sweep(&ebpf, SWEEP, "FIN_WAIT2", "walk the map FIN_WAIT2")?;
@@ -56,18 +66,8 @@ impl Probe {
         providers.attach(&mut ebpf, &types, Minis::TimeWait, options.time_wait)?;
         providers.attach(&mut ebpf, &types, Minis::SynRecv, options.syn_recv)?;
         events::set_ports(&mut ebpf, &filter)?;
-        let attach = |wanted| events::attach(&mut ebpf, &types, wanted);
-        let events = options.events.map(attach).transpose()?;
-        let is_filtered = !options.event_filter.matches_all();
-        let attach = |wanted| histograms::attach(&mut ebpf, &types, wanted, is_filtered);
-        let histograms = options.histograms.map(attach).transpose()?;
-        if histograms.is_some() {
-            providers.limits.extend(histograms::limits(&providers));
-        }
-        if let Some(events) = &events {
-            let limits = events.limits(&providers);
-            providers.limits.extend(limits);
-        }
+        let features = Features::attach(&mut ebpf, &types, options, &mut providers)?;
+        let Features { acceptors, events, histograms, owners } = features;
         Ok(Self {
             cpu_slots: open(&mut ebpf, "CPU_SLOTS")?,
             event_losses: open(&mut ebpf, "EVENT_LOSSES")?,
@@ -80,6 +80,9 @@ impl Probe {
             orphans,
             events,
             histograms,
+            acceptors,
+            owner_program: owners.as_ref().map(|owners| owners.program),
+            owners,
             statistics,
             sockets,
             namespaces,
@@ -88,6 +91,45 @@ impl Probe {
             control,
             touched,
         })
+    }
+}
+
+/// The attached programs of the features that track each socket from event to event.
+struct Features {
+    acceptors: Option<AcceptorHook>,
+    events: Option<EventHook>,
+    histograms: Option<HistogramHook>,
+    owners: Option<OwnerHook>,
+}
+
+impl Features {
+    /// Attaches the programs, and adds their limits to the limits of the providers.
+    fn attach(
+        ebpf: &mut Ebpf,
+        types: &Types,
+        options: &Options,
+        providers: &mut Providers,
+    ) -> Result<Self, Error> {
+        let needs_acceptors = options.events.is_some() || options.owners.is_some();
+        let only = options.events.and_then(|events| events.acceptors);
+        let attach = || acceptors::attach(ebpf, types, only);
+        let acceptors = needs_acceptors.then(attach).transpose()?;
+        let attach = |wanted| events::attach(ebpf, types, wanted);
+        let events = options.events.map(attach).transpose()?;
+        let is_filtered = !options.event_filter.matches_all();
+        let attach = |wanted| histograms::attach(ebpf, types, wanted, is_filtered);
+        let histograms = options.histograms.map(attach).transpose()?;
+        let attach = |wanted| owners::attach(ebpf, types, wanted);
+        let owners = options.owners.as_ref().map(attach).transpose()?;
+        if histograms.is_some() {
+            providers.limits.extend(histograms::limits(providers));
+        }
+        if let Some(events) = &events {
+            let limits = events.limits(providers);
+            providers.limits.extend(limits);
+        }
+        providers.limits.extend(acceptors.as_ref().and_then(|hook| hook.limit.clone()));
+        Ok(Self { acceptors, events, histograms, owners })
     }
 }
 
@@ -102,6 +144,7 @@ fn load_object(
     config: &Config,
     filter: &FilterConfig,
     btf: &Btf,
+    earlier: u32,
 ) -> Result<Ebpf, Error> {
     let object = match &options.testing.object {
         None => Cow::Borrowed(OBJECT),
@@ -125,6 +168,9 @@ fn load_object(
     }
     if let Some(options) = options.histograms {
         histograms::set_map_sizes(&mut loader, options, capacity);
+    }
+    if let Some(options) = &options.owners {
+        owners::set_map_sizes(&mut loader, options, earlier, capacity);
     }
     // An object that was built without log lines, or a stripped object, lacks the globals and maps
     // for logging.
@@ -160,13 +206,6 @@ fn chosen_ports(netns: &Netns) -> Option<RangeInclusive<u16>> {
 fn open_rows(ebpf: &mut Ebpf) -> Result<(Walk, Rows), Error> {
     let walk = sweep(ebpf, NAMESPACE_SWEEP, "NAMESPACES", "walk the map NAMESPACES")?;
     Ok((walk, open(ebpf, "NAMESPACES")?))
-}
-
-fn open<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, Error>
-where
-    M: TryFrom<Map, Error = MapError>,
-{
-    M::try_from(take_map(ebpf, name)?).map_err(map_error("open", name))
 }
 
 fn sweep(

@@ -4,6 +4,7 @@
 //! All kernel objects depend on file descriptors of this process, and no kernel object is pinned.
 //! When the [`Probe`] is dropped or tcpstate is killed, the kernel removes all of these objects.
 
+mod acceptors;
 pub mod btf;
 mod configuration;
 pub mod confinement;
@@ -50,8 +51,8 @@ use tcpstate_common::abi::{
 };
 
 use self::{
-    confinement::Confinement, events::EventHook, kernel::Kernel, providers::Providers, runs::Runs,
-    types::Types, walk::Walk,
+    acceptors::AcceptorHook, confinement::Confinement, events::EventHook, kernel::Kernel,
+    providers::Providers, runs::Runs, types::Types, walk::Walk,
 };
 pub use self::{
     error::{Error, grant},
@@ -61,10 +62,12 @@ pub use self::{
     lack::help_of_limit,
     netns::Netns,
     options::{Lost, MAX_NAMESPACES, Options, Pattern, SeededLosses, Testing},
+    owners::{MAX_OWNED, MAX_OWNERS, OwnerOptions},
     pulse::Pulse,
 };
 pub(crate) use self::{
     histograms::HistogramHook,
+    owners::OwnerHook,
     programs::{ITERATOR, map_error},
 };
 use crate::report::{Acceptors, Counted, Family, Limit, Minis, Provider, Transitions};
@@ -95,6 +98,13 @@ pub struct Probe {
     pub(crate) events: Option<EventHook>,
     /// The hook that measures durations, if histograms are enabled.
     pub(crate) histograms: Option<HistogramHook>,
+    /// The hook that finds the owners of accepted connections, if owners are needed.
+    pub(crate) acceptors: Option<AcceptorHook>,
+    /// The hook that counts by owner. The field is `None` if sockets are not counted by owner, or
+    /// if the caller has taken the hook.
+    pub(crate) owners: Option<OwnerHook>,
+    /// The name of the program that counts by owner, if sockets are counted by owner.
+    owner_program: Option<&'static str>,
     /// The kernel measures the run time of BPF programs while this descriptor is open. The kernel
     /// closes the descriptor when tcpstate exits.
     statistics: Option<OwnedFd>,
@@ -120,6 +130,16 @@ impl Probe {
     /// If the counted network namespace is not the namespace of the calling thread, the thread
     /// enters the counted namespace permanently.
     pub fn attach(options: &Options) -> Result<Self, Error> {
+        Self::attach_after(options, || 0)
+    }
+
+    /// Loads and attaches the programs, as [`Self::attach`] does. In the counted namespace, the
+    /// function first calls `list`, which returns the number of existing sockets. If sockets are
+    /// not counted by owner, `list` may return 0.
+    pub(crate) fn attach_after(
+        options: &Options,
+        list: impl FnOnce() -> u32,
+    ) -> Result<Self, Error> {
         let kernel = running_kernel()?;
         if kernel.is_too_old() {
             return Err(Error::Kernel { release: kernel.release });
@@ -136,7 +156,7 @@ impl Probe {
             return Err(Error::UserNamespace);
         }
         let counted = options.netns.enter()?;
-        let probe = Self::load(options, kernel, counted);
+        let probe = Self::load(options, kernel, counted, list());
         types::trim_memory();
         probe.map_err(|error| error.suspect(&confinement))
     }
@@ -147,10 +167,10 @@ impl Probe {
         self.providers.of(minis).provider
     }
 
-    /// Returns the hook that finds the owners of accepted connections, if events are enabled.
+    /// Returns the hook that finds the owners of accepted connections, if owners are needed.
     #[must_use]
     pub fn acceptors(&self) -> Option<Acceptors> {
-        Some(self.events.as_ref()?.owners.acceptors)
+        Some(self.acceptors.as_ref()?.acceptors)
     }
 
     /// Returns the limits of the attached hooks, and the reason for each limit.
@@ -200,7 +220,8 @@ impl Probe {
     /// Returns the name of the program that records events and durations, if it is attached.
     fn tracking(&self) -> Option<&'static str> {
         let events = self.events.as_ref().map(|events| events.program);
-        events.or_else(|| self.histograms.as_ref().map(|histograms| histograms.program))
+        let histograms = || self.histograms.as_ref().map(|histograms| histograms.program);
+        events.or_else(histograms).or(self.owner_program)
     }
 
     /// Returns whether the program that records events and durations is attached.

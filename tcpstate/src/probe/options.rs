@@ -6,7 +6,7 @@ use tcpstate_common::{
     histogram::By,
 };
 
-use super::{EventOptions, HistogramOptions, Netns, socket_table::Capacity};
+use super::{EventOptions, HistogramOptions, Netns, OwnerOptions, socket_table::Capacity};
 use crate::{
     filter::EventFilter,
     report::{Family, Provider, Transitions},
@@ -46,6 +46,8 @@ pub struct Options {
     /// The options of measuring durations of states and connections. If the field is `None`, no
     /// durations are measured.
     pub histograms: Option<HistogramOptions>,
+    /// The options of counting by owner. If the field is `None`, sockets are not counted by owner.
+    pub owners: Option<OwnerOptions>,
     /// Whether the kernel measures the cost of each BPF program while the probe exists.
     pub statistics: bool,
     /// Whether the BPF programs log each transition, for debugging. A log line costs about 1 µs.
@@ -171,14 +173,23 @@ impl Options {
     /// Returns whether the options need the owner or the cgroup of a socket.
     pub(crate) fn needs_owners(&self) -> bool {
         let by = self.histograms.and_then(|histograms| histograms.by);
-        self.events.is_some() || by == Some(By::Cgroup) || self.event_filter.cgroups.is_some()
+        self.events.is_some()
+            || by == Some(By::Cgroup)
+            || self.event_filter.cgroups.is_some()
+            || self.owners.is_some()
+    }
+
+    /// Returns whether the programs track each socket from event to event.
+    pub(super) fn is_tracking(&self) -> bool {
+        self.events.is_some() || self.histograms.is_some() || self.owners.is_some()
     }
 
     /// Returns the capacity of the tables of sockets.
     pub(super) fn sockets(&self) -> Capacity {
         let events = self.events.map(|events| events.max_sockets);
         let histograms = self.histograms.map(|histograms| histograms.max_sockets);
-        Capacity::new(events.max(histograms).unwrap_or(1))
+        let owners = self.owners.as_ref().map(|owners| owners.max_sockets);
+        Capacity::new(events.max(histograms).max(owners).unwrap_or(1))
     }
 
     /// Returns the maximum number of network namespaces that are counted separately.

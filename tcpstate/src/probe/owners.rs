@@ -1,141 +1,160 @@
-//! Attaches the hooks that find the owners of accepted connections, if events are enabled.
+//! Attaches the programs that count sockets by owner, and opens their maps.
 
-use aya::{Ebpf, maps::HashMap, maps::MapData};
-use tcpstate_common::abi::{NO_PID_NAMESPACE, OwnerHint, OwnerOffsets, PidConfig};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, HashMap, MapData, PerCpuArray, Stack},
+};
+use tcpstate_common::abi::{
+    COMM_BYTES, EarlierSocket, FIRST_OWNER, FLAG_OWNERS, OWNER_CGROUP, OWNER_COMM,
+    OWNER_LOCAL_PORT, OWNER_NETNS, OWNER_PROCESS, OWNER_REMOTE, OWNER_REMOTE_PORT, OWNER_USER,
+    OwnerKey, OwnerMemory, OwnerRow, ProcessKey,
+};
 
 use super::{
-    Error, btf,
-    hooks::{self, Hook, hook},
-    programs::{map_error, take_map},
+    Error,
+    hooks::{self, Hook},
+    programs::{map_error, open},
+    socket_table::Capacity,
+    tracking,
     types::Types,
 };
-use crate::{
-    procfs::pids::PidNamespace,
-    report::{Acceptors, Limit},
-};
+use crate::report::Key;
 
-/// The kernel function that returns accepted connections.
-const ACCEPT: &str = "inet_csk_accept";
+/// The default number of owners. The rows of 8,192 owners use 1 MiB for each possible CPU.
+pub const MAX_OWNERS: u32 = 8192;
+/// The default number of sockets whose owner is stored. The tables for 131,072 full sockets and
+/// 131,072 time-wait sockets use 35 MiB.
+pub const MAX_OWNED: u32 = 131_072;
 
-/// The attached hook that finds the owners of accepted connections, and the map of owner hints.
-pub(crate) struct OwnerHook {
-    /// The attached hook.
-    pub(crate) acceptors: Acceptors,
-    /// The map of owner hints. The BPF programs and user space store hints in this map.
-    pub(crate) hints: HashMap<MapData, u64, OwnerHint>,
-    /// The reason why a better hook is not attached. The field is `None` if the best hook is
-    /// attached.
-    pub(super) limit: Option<Limit>,
+/// The tracepoint of processes that end. The BPF program at this tracepoint has the same name.
+const EXITS: &str = "sched_process_exit";
+
+/// The options of counting by owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerOptions {
+    /// The keys that distinguish owners.
+    pub by: Vec<Key>,
+    /// The maximum number of owners.
+    pub max_owners: u32,
+    /// The maximum number of full sockets. This value is also the maximum number of time-wait
+    /// sockets.
+    pub max_sockets: u32,
 }
 
-/// Attaches the hook `only`. If `only` is `None`, the function attaches the best hook that the
-/// kernel accepts.
+impl OwnerOptions {
+    /// Returns the default options for some keys.
+    #[must_use]
+    pub fn by(by: Vec<Key>) -> Self {
+        Self { by, max_owners: MAX_OWNERS, max_sockets: MAX_OWNED }
+    }
+
+    /// Returns the bits of the keys in the configuration of the BPF programs. The programs
+    /// distinguish cgroups, and user space finds their units and containers.
+    pub(super) fn bits(&self) -> u32 {
+        self.by.iter().fold(0, |bits, &key| bits | bit(key))
+    }
+
+    pub(super) fn needs_namespaces(&self) -> bool {
+        self.bits() & OWNER_NETNS != 0
+    }
+}
+
+fn bit(key: Key) -> u32 {
+    match key {
+        Key::Process => OWNER_PROCESS,
+        Key::Comm => OWNER_COMM,
+        Key::User => OWNER_USER,
+        Key::Cgroup | Key::Unit | Key::Container => OWNER_CGROUP,
+        Key::Netns => OWNER_NETNS,
+        Key::LocalPort => OWNER_LOCAL_PORT,
+        Key::Remote => OWNER_REMOTE,
+        Key::RemotePort => OWNER_REMOTE_PORT,
+        // Only `count` groups by state.
+        Key::State => 0,
+    }
+}
+
+/// The attached program that counts by owner, and its maps.
+pub(crate) struct OwnerHook {
+    /// The name of the attached program.
+    pub(super) program: &'static str,
+    /// The keys that distinguish owners.
+    pub(crate) by: Vec<Key>,
+    /// The bits of the keys in the configuration of the programs.
+    pub(crate) bits: u32,
+    /// The maximum number of owners.
+    pub(crate) max_owners: u32,
+    /// The number of each owner.
+    pub(crate) numbers: HashMap<MapData, OwnerKey, u32>,
+    /// The numbers that no owner has.
+    pub(crate) free: Stack<MapData, u32>,
+    /// The counters of each owner.
+    pub(crate) rows: PerCpuArray<MapData, OwnerRow>,
+    /// The name that the process of each owner had.
+    pub(crate) names: Array<MapData, [u8; COMM_BYTES]>,
+    /// The processes that are owners.
+    pub(crate) processes: HashMap<MapData, ProcessKey, u32>,
+    /// The sockets that existed before the programs were attached.
+    pub(crate) earlier: HashMap<MapData, u64, EarlierSocket>,
+    /// The counts of each CPU that belong to no owner.
+    pub(crate) memory: PerCpuArray<MapData, OwnerMemory>,
+}
+
+/// Returns the flags of the configuration that enable counting by owner.
+pub(super) fn flags(options: Option<&OwnerOptions>) -> u32 {
+    options.map_or(0, |_| FLAG_OWNERS)
+}
+
+/// Sets the sizes of the maps. `earlier` is the number of sockets that exist already.
+pub(super) fn set_map_sizes(
+    loader: &mut EbpfLoader<'_>,
+    options: &OwnerOptions,
+    earlier: u32,
+    capacity: Capacity,
+) {
+    let OwnerOptions { max_owners, max_sockets, .. } = *options;
+    loader.map_max_entries("OWNER_NUMBERS", max_owners);
+    loader.map_max_entries("FREE_OWNERS", max_owners);
+    loader.map_max_entries("OWNER_ROWS", max_owners + FIRST_OWNER);
+    loader.map_max_entries("OWNER_NAMES", max_owners + FIRST_OWNER);
+    loader.map_max_entries("OWNER_PROCESSES", max_owners);
+    loader.map_max_entries("EARLIER_SOCKETS", max_earlier(earlier));
+    loader.map_max_entries("ACCEPTED_SOCKETS", max_sockets);
+    capacity.set_for_sockets(loader);
+    capacity.set(loader, "MINI_OWNER_SLOTS", "MINI_OWNER_EXCESS");
+}
+
+/// Returns the size of the map of earlier sockets. The map also holds the sockets that have an
+/// event before they are stored.
+fn max_earlier(earlier: u32) -> u32 {
+    earlier.saturating_add(earlier / 4).saturating_add(1024)
+}
+
+/// Attaches the program that tracks sockets and the program that sees processes end.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     types: &Types,
-    only: Option<Acceptors>,
+    options: &OwnerOptions,
 ) -> Result<OwnerHook, Error> {
-    let hints = HashMap::try_from(take_map(ebpf, "OWNER_HINTS")?)
-        .map_err(map_error("open", "OWNER_HINTS"))?;
-    let mut first = None;
-    for acceptors in Acceptors::ALL {
-        if only.is_some_and(|only| only != acceptors) {
-            continue;
-        }
-        match attach_hooks(ebpf, types, acceptors) {
-            Ok(()) => {
-                let limit = first.map(|error: Error| Limit::Acceptors {
-                    by: acceptors,
-                    reason: error.to_string(),
-                });
-                return Ok(OwnerHook { acceptors, hints, limit });
-            }
-            Err(error) => {
-                first.get_or_insert(error);
-            }
-        }
+    let mut free: Stack<MapData, u32> = open(ebpf, "FREE_OWNERS")?;
+    // The number that is pushed last is used first.
+    for number in (FIRST_OWNER..FIRST_OWNER + options.max_owners).rev() {
+        free.push(number, 0).map_err(map_error("update", "FREE_OWNERS"))?;
     }
-    Err(first.unwrap_or(Error::Absent(ACCEPT)))
-}
-
-fn attach_hooks(ebpf: &mut Ebpf, types: &Types, acceptors: Acceptors) -> Result<(), Error> {
-    let hooks = match acceptors {
-        Acceptors::Accept => vec![hook(accepted(&types.fields)?, ACCEPT)],
-        Acceptors::Use => {
-            vec![hook("received", "sock_recv_length"), hook("sent", "sock_send_length")]
-        }
-        Acceptors::Receive => vec![hook("took", "tcp_rcv_space_adjust")],
-        Acceptors::None => Vec::new(),
-    };
-    for &Hook { program, target } in &hooks {
-        if let Err(error) = hooks::attach(ebpf, Hook { program, target }, &types.ids) {
-            for hook in &hooks {
-                hooks::detach(ebpf, hook.program);
-            }
-            return Err(error);
-        }
+    if options.bits() & OWNER_PROCESS != 0 {
+        hooks::attach(ebpf, Hook { program: EXITS, target: EXITS }, &types.ids)?;
     }
-    Ok(())
-}
-
-/// Returns the program that matches the number of arguments of the accept function.
-fn accepted(btf: &btf::Btf) -> Result<&'static str, Error> {
-    match btf.arguments(ACCEPT)? {
-        // Since Linux 6.10, the function `inet_csk_accept` has 2 arguments.
-        2 => Ok("accepted_2"),
-        4 => Ok("accepted_4"),
-        arguments => Err(Error::Arguments { function: ACCEPT, arguments }),
-    }
-}
-
-/// Returns the offsets of the fields that lead from a socket to its owner.
-pub(super) fn offsets(btf: &btf::Btf) -> Result<OwnerOffsets, btf::Error> {
-    let path = |field| btf.field("socket_alloc", field).map(|field| field.offset_bits / 8);
-    let to_inode = path("vfs_inode")? - path("socket")?;
-    let mut offsets = OwnerOffsets {
-        sk_socket: btf.offset("sock", "sk_socket", 64)?,
-        socket_file: btf.offset("socket", "file", 64)?,
-        socket_inode: to_inode + btf.offset("inode", "i_ino", 64)?,
-        ..OwnerOffsets::default()
-    };
-    // If a kernel was built without cgroups, the fields `sk_cgrp_data.cgroup` and
-    // `sk_cgrp_data.val` do not exist.
-    let pointer = btf.offset("sock", "sk_cgrp_data.cgroup", 64);
-    let number = btf.offset("sock", "sk_cgrp_data.val", 64);
-    if let Ok(sk_cgroup) = pointer.as_ref().or(number.as_ref()) {
-        // Since Linux 6.15, the field `parent` is named `__parent`.
-        let parent = btf.offset("kernfs_node", "parent", 64);
-        offsets.sk_cgroup = *sk_cgroup;
-        offsets.cgroup_is_number = pointer.is_err().into();
-        offsets.cgroup_kn = btf.offset("cgroup", "kn", 64)?;
-        offsets.kn_id = btf.offset("kernfs_node", "id", 64)?;
-        offsets.kn_parent = parent.or_else(|_| btf.offset("kernfs_node", "__parent", 64))?;
-    }
-    Ok(offsets)
-}
-
-/// Returns the PID namespace in which the BPF programs name processes, and the fields that lead to
-/// the ids. If the namespace or the fields are unknown, events have no process ids.
-pub(super) fn pids(btf: &btf::Btf) -> PidConfig {
-    let none = PidConfig { namespace: NO_PID_NAMESPACE, ..PidConfig::default() };
-    match PidNamespace::of_proc() {
-        PidNamespace::Initial => PidConfig::default(),
-        PidNamespace::Inner(namespace) => pids_in(namespace, btf).unwrap_or(none),
-        PidNamespace::Unknown => none,
-    }
-}
-
-fn pids_in(namespace: u32, btf: &btf::Btf) -> Result<PidConfig, btf::Error> {
-    let ns = btf.offset("upid", "ns", 64)?;
-    Ok(PidConfig {
-        namespace,
-        thread_pid: btf.offset("task_struct", "thread_pid", 64)?,
-        level: btf.offset("pid", "level", 32)?,
-        numbers: btf.field("pid", "numbers")?.offset_bits / 8,
-        // `ns` is the last field of `struct upid`.
-        upid_size: ns + 8,
-        nr: btf.offset("upid", "nr", 32)?,
-        ns,
-        inum: btf.offset("pid_namespace", "ns.inum", 32)?,
+    Ok(OwnerHook {
+        program: tracking::attach(ebpf, types)?,
+        by: options.by.clone(),
+        bits: options.bits(),
+        max_owners: options.max_owners,
+        numbers: open(ebpf, "OWNER_NUMBERS")?,
+        free,
+        rows: open(ebpf, "OWNER_ROWS")?,
+        names: open(ebpf, "OWNER_NAMES")?,
+        processes: open(ebpf, "OWNER_PROCESSES")?,
+        earlier: open(ebpf, "EARLIER_SOCKETS")?,
+        memory: open(ebpf, "OWNER_MEMORY")?,
     })
 }

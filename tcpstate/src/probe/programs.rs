@@ -4,7 +4,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 
 use aya::{
     Ebpf,
-    maps::Map,
+    maps::{Map, MapError},
     programs::{Iter, Program, ProgramFd, ProgramInfo},
 };
 
@@ -52,6 +52,14 @@ where
 
 pub(super) fn take_map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, Error> {
     ebpf.take_map(name).ok_or(Error::Absent(name))
+}
+
+/// Opens a map. The map stays open as long as the returned value.
+pub(super) fn open<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, Error>
+where
+    M: TryFrom<Map, Error = MapError>,
+{
+    M::try_from(take_map(ebpf, name)?).map_err(map_error("open", name))
 }
 
 pub(super) fn program_error<E>(action: &'static str, program: &'static str) -> impl Fn(E) -> Error

@@ -26,6 +26,14 @@ pub fn monotonic_offset() -> Option<i64> {
     monotonic(&super::text(Path::new("/proc/self/timens_offsets")).ok()?)
 }
 
+/// Returns whether this process has the clocks of the host.
+#[must_use]
+pub fn has_clocks_of_host() -> bool {
+    let time = fs::metadata("/proc/self/ns/time").map(|file| file.ino());
+    // Kernels without time namespaces lack the file.
+    time.map_or(true, |inode| inode == INITIAL)
+}
+
 /// Parses the line `monotonic SECONDS NANOSECONDS`.
 fn monotonic(offsets: &str) -> Option<i64> {
     let line = offsets.lines().find_map(|line| line.strip_prefix("monotonic"))?;

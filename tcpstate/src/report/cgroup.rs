@@ -3,7 +3,7 @@
 use super::container::{self, Container, container};
 
 /// A cgroup. The container and the systemd unit are derived from the path of the cgroup.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cgroup {
     /// The path of the cgroup, from the root of the cgroup hierarchy.
     pub path: String,

@@ -2,7 +2,7 @@
 //! identify the container.
 
 /// The id and the runtime of a container, as found in the name of a cgroup.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Container {
     /// The id of the container, normally 64 hexadecimal digits. A systemd-nspawn container has a
     /// name, and tcpstate uses the name as the id.

@@ -27,7 +27,7 @@ pub enum Key {
     LocalPort,
     /// The address of the peer.
     Remote,
-    /// The port of the peer.
+    /// The port of the peer. The ports of all clients of this side's listeners are one value.
     RemotePort,
     /// The state, for `count` only.
     State,
@@ -85,7 +85,7 @@ impl Key {
 }
 
 /// The value of a [`Key`] that all sockets of a group have in common.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Value {
     /// A process.
     Process(Process),
@@ -103,7 +103,7 @@ pub enum Value {
     Netns(u64, Option<String>),
     /// A port.
     Port(u16),
-    /// A local port that connect() chose.
+    /// A port that connect() chose: the local port of a client, or the remote port of a server.
     Client,
     /// The address of a peer. The address is IPv4 if the peer has a mapped IPv4 address.
     Address(IpAddr),

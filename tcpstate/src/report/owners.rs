@@ -165,7 +165,7 @@ pub struct OwnerGroup {
 }
 
 /// The owner of the sockets of a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum OwnerKind {
     /// One value for each key.
     Group(Vec<Value>),

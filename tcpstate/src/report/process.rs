@@ -1,7 +1,7 @@
 //! The id and the name of a process that has sockets open.
 
 /// A process by which sockets can be grouped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Process {
     /// The process id.
     pub pid: u32,

@@ -1,6 +1,7 @@
 //! Reads the counters of the BPF programs: totals since the programs were loaded, as one consistent
 //! cut over all CPUs.
 
+mod by_owner;
 pub mod cgroups;
 mod close_reason;
 mod coalesce;
@@ -27,6 +28,7 @@ use std::{
 use tcpstate_common::abi::STATE_SLOTS;
 
 pub use self::{
+    by_owner::{OwnerReading, RowReading},
     counts::{Counts, Flows},
     events::Events,
     histograms::{Tallies, Timed},
@@ -84,6 +86,9 @@ pub struct Reading {
     pub histograms: Option<Arc<Timed>>,
     /// The kernel's own counters, read shortly after the cut.
     pub kernel: KernelCounters,
+    /// The counters by owner, if sockets are counted by owner and the caller has read the counters.
+    /// The counters are read after the cut.
+    pub owners: Option<Arc<OwnerReading>>,
     /// Whether no event was counted between the cut and the read of `kernel`. The cut waits about
     /// 10 ms for running programs, so no event was counted for about 10 ms.
     pub is_still: bool,

@@ -37,7 +37,7 @@ pub(super) fn leave(hints: &mut HashMap<MapData, u64, OwnerHint>) -> Option<Unkn
 }
 
 /// Returns the name of a process, if the process still runs.
-fn name(pid: u32) -> Option<[u8; COMM_BYTES]> {
+pub(super) fn name(pid: u32) -> Option<[u8; COMM_BYTES]> {
     let text = fs::read(format!("/proc/{pid}/comm")).ok()?;
     let text = text.strip_suffix(b"\n").unwrap_or(&text);
     let mut name = [0; COMM_BYTES];

@@ -30,6 +30,7 @@ mod hotplug;
 mod load;
 mod lost;
 mod namespaces;
+mod owners;
 mod paths_selfcheck;
 mod program;
 mod recordings;

@@ -21,6 +21,7 @@ use super::{
     gauges::Gauges,
     histogram,
     namespaces::Namespaces,
+    owners,
     providers::Providers,
     time_wait,
 };
@@ -269,6 +270,7 @@ impl Aggregator {
         let provider = self.providers.time_wait;
         let elsewhere = self.accuracy.elsewhere();
         let missed = reading.missed.since(&self.origin.missed).since(&elsewhere);
+        let states = self.gauges_at(reading);
         let (audits, audited) = self.audits.done(reading.at.monotonic);
         Snapshot {
             time: reading.at.wall,
@@ -278,7 +280,7 @@ impl Aggregator {
             verdict: None,
             unreconciled: self.unreconciled(reading),
             sees_all: Minis::BOTH.iter().all(|&minis| self.providers.of(minis).is_exact()),
-            states: self.gauges_at(reading),
+            states,
             moved: State::GAUGES
                 .map(|state| self.is_seen(state).then(|| in_interval.flows.flow(state))),
             transitions: families::transitions(&since, &in_interval),
@@ -311,7 +313,10 @@ impl Aggregator {
                 .namespaces
                 .as_ref()
                 .map(|namespaces| namespaces.show(provider, reading, interval_start)),
-            owners: None,
+            owners: reading
+                .owners
+                .as_deref()
+                .map(|now| owners::show(now, interval_start.owners.as_deref(), &states)),
         }
     }
 

@@ -46,6 +46,7 @@ fn reading(counts: Counts, transitions: u64) -> Reading {
         losses: None,
         histograms: None,
         kernel: KernelCounters::default(),
+        owners: None,
         is_still: false,
         runs: Vec::new(),
         process_time: Duration::ZERO,

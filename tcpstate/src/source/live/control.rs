@@ -58,6 +58,7 @@ impl Live {
             losses,
             histograms,
             kernel,
+            owners: None,
             is_still,
             runs,
             process_time,

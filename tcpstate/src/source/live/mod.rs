@@ -13,13 +13,18 @@ use tcpstate_common::abi::{CONTROL_SCAN, CpuSlots, EventLosses};
 
 use self::{
     losses::Coverage,
-    scan::{RunningScan, new_touched},
+    scan::{RunningScan, each_namespace, new_touched},
 };
 use super::{
-    Counts, Events, Identity, Reading, histograms::Timer, namespaces::Namespaces, owner_hints,
+    Counts, Events, Identity, OwnerReading, Reading,
+    by_owner::{ByOwner, Listed},
+    histograms::Timer,
+    namespaces::Namespaces,
+    owner_hints,
 };
 use crate::{
-    probe::{Error, Options, Probe, Pulse, Touched, map_error},
+    filter::Filter,
+    probe::{Error, Netns, Options, OwnerHook, Probe, Pulse, Touched, map_error},
     report::{Limit, Losses, Minis, Missed, UnknownOwners},
 };
 
@@ -65,6 +70,8 @@ pub struct Live {
     namespaces: Option<Namespaces>,
     /// The reader of durations, if durations are enabled.
     timer: Option<Timer>,
+    /// The counters by owner, if sockets are counted by owner.
+    by_owner: Option<ByOwner>,
     /// The number of namespaces that the last scan could not find or enter.
     unentered: u64,
     /// The progress of the walks over namespaces.
@@ -82,10 +89,20 @@ impl Live {
     /// Attaches the BPF programs. The BPF programs count sockets as soon as they are attached. The
     /// number of sockets that were opened before the programs were attached is still unknown.
     pub fn attach(options: &Options) -> Result<Self, Error> {
-        let mut probe = Probe::attach(options)?;
+        let pulse = Arc::<Pulse>::default();
+        let mut listed = Listed::default();
+        let mut probe = Probe::attach_after(options, || {
+            if options.owners.is_some() {
+                listed = list_earlier(options, &pulse);
+            }
+            listed.len()
+        })?;
+        let by_owner = probe.owners.take().map(|hook| by_owner(hook, &listed, options, &pulse));
+        let by_owner = by_owner.transpose()?;
         // The hints are stored after the programs are attached. The programs themselves find the
         // owners of sockets that are opened later.
-        let hints = probe.events.as_mut().map(|events| &mut events.owners.hints);
+        let has_events = probe.events.is_some();
+        let hints = probe.acceptors.as_mut().filter(|_| has_events).map(|hook| &mut hook.hints);
         let unknown_owners = hints.and_then(owner_hints::leave);
         let mut live = Self {
             starts_events: probe.is_tracking(),
@@ -93,8 +110,9 @@ impl Live {
             surroundings: surroundings::limits(options),
             namespaces: probe.rows.take().map(Namespaces::new),
             timer: probe.histograms.as_ref().map(|hook| Timer::new(hook.by, hook.is_filtered)),
+            by_owner,
             unentered: 0,
-            pulse: Arc::default(),
+            pulse,
             glanced: Counts::default(),
             probe,
             control: 0,
@@ -205,6 +223,23 @@ impl Live {
         Ok(of_cpus.map_err(map_error("read", "EVENT_LOSSES"))?.to_vec())
     }
 
+    /// Reads the counters by owner, if sockets are counted by owner.
+    pub fn read_owners(&mut self) -> Result<Option<Arc<OwnerReading>>, Error> {
+        let Some(by_owner) = &mut self.by_owner else { return Ok(None) };
+        let mut reading = by_owner.read()?;
+        // An event that the tracking program missed is missing in the counters by owner.
+        reading.untracked += self.coverage.missed();
+        Ok(Some(Arc::new(reading)))
+    }
+
+    /// Gives the numbers of owners that have gone to new owners, if few numbers are free.
+    pub fn recycle_owners(&mut self) -> Result<(), Error> {
+        let Some(mut by_owner) = self.by_owner.take() else { return Ok(()) };
+        let recycled = by_owner.recycle(|| self.wait_for_programs());
+        self.by_owner = Some(by_owner);
+        recycled
+    }
+
     /// Returns what the attached hooks cannot observe, and why.
     #[must_use]
     pub fn limits(&self) -> Vec<Limit> {
@@ -263,4 +298,40 @@ impl Live {
     pub fn begin_interval(&mut self) {
         self.timer.iter_mut().for_each(Timer::begin_interval);
     }
+}
+
+/// Lists the sockets that exist before the programs are attached. A namespace that cannot be
+/// entered has no listed sockets, so the owners of its sockets are unknown.
+fn list_earlier(options: &Options, pulse: &Pulse) -> Listed {
+    let filter = Filter { family: options.family, ..Filter::default() };
+    let mut listed = Listed::default();
+    if options.netns == Netns::All {
+        let add = || {
+            listed.add_here(&filter);
+            Ok(())
+        };
+        let _ = each_namespace(pulse, add);
+    } else {
+        listed.add_here(&filter);
+    }
+    listed
+}
+
+/// Returns the reader of counters by owner, after it has stored the sockets that existed before the
+/// programs were attached.
+fn by_owner(
+    hook: OwnerHook,
+    listed: &Listed,
+    options: &Options,
+    pulse: &Pulse,
+) -> Result<ByOwner, Error> {
+    let mut by_owner = ByOwner::new(hook);
+    let holders = by_owner.holders();
+    let mut store = || by_owner.store_earlier(listed, &holders);
+    if options.netns == Netns::All {
+        each_namespace(pulse, store)?;
+    } else {
+        store()?;
+    }
+    Ok(by_owner)
 }

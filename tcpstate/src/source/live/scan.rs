@@ -290,7 +290,7 @@ fn has_hidden_orphans(base: &Population, zero: &Reading, end: &Reading) -> bool 
 
 /// Calls `visit` in each network namespace, on a separate thread. Returns the visited namespaces
 /// and the CPU time of the visits.
-fn each_namespace(
+pub(super) fn each_namespace(
     pulse: &Pulse,
     visit: impl FnMut() -> Result<(), Error> + Send,
 ) -> Result<(Visited, Duration), Error> {

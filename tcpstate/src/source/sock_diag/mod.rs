@@ -48,6 +48,8 @@ pub struct Socket {
     pub holder: Option<SocketFile>,
     /// The id of the cgroup, if the id was requested and is known.
     pub cgroup: Option<u64>,
+    /// The number that no other socket of the host has. The number is 0 if the list has no numbers.
+    pub cookie: u64,
     /// The queues and timers of the socket.
     pub detail: Detail,
 }
@@ -64,6 +66,8 @@ pub struct Detail {
     /// The time until the timer fires. When the timer of a time-wait socket expires, the kernel
     /// destroys the socket.
     pub timer: Option<Duration>,
+    /// Whether the timer is that of a time-wait socket, which can be in TIME_WAIT or in FIN_WAIT2.
+    pub is_time_wait: bool,
     /// The number of unanswered retransmissions.
     pub retransmits: u8,
     /// The time since the peer's last ACK, if this time was requested and is known.

@@ -70,10 +70,12 @@ fn socket(row: &str) -> Option<Socket> {
         receive_queue: u32::from_str_radix(receive_queue, 16).ok()?,
         backlog: None,
         timer: (running != "00").then_some(left),
+        // The number of the timer of a time-wait socket is 3 (`get_timewait4_sock`).
+        is_time_wait: running == "03",
         retransmits: u8::try_from(retransmits).unwrap_or(u8::MAX),
         silence: None,
     };
-    Some(Socket { state, local, remote, holder, cgroup: None, detail })
+    Some(Socket { state, local, remote, holder, cgroup: None, cookie: 0, detail })
 }
 
 /// Parses an address and a port. An address consists of 4-byte words in memory order. A port is

@@ -46,9 +46,11 @@ pub(super) fn parse(bytes: &[u8], wants_attributes: bool) -> Result<Socket, Erro
         // If the record has no inode, the user id is always 0 and has no meaning.
         holder: NonZeroU32::new(header.inode).map(|inode| SocketFile { uid: header.uid, inode }),
         cgroup: attributes.cgroup,
+        cookie: u64::from_ne_bytes(id.cookie),
         detail: Detail {
             receive_queue: header.recv_queue,
             backlog: (state == State::Listen).then_some(header.send_queue),
+            is_time_wait: matches!(header.timer, Some(Timer::TimeWait)),
             timer: header.timer.and(milliseconds(bytes, EXPIRES)),
             retransmits,
             // A mini socket has no `struct tcp_info`.

@@ -248,7 +248,8 @@ mod tests {
 
     fn socket(state: State, local: &str, remote: &str, detail: Detail) -> Socket {
         let end = |text: &str| text.parse().expect("an address with a port");
-        Socket { state, local: end(local), remote: end(remote), holder: None, cgroup: None, detail }
+        let (local, remote) = (end(local), end(remote));
+        Socket { state, local, remote, holder: None, cgroup: None, cookie: 0, detail }
     }
 
     fn table(sockets: &[Socket]) -> SocketTable {

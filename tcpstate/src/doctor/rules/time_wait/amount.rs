@@ -185,6 +185,7 @@ mod tests {
                 remote,
                 holder: None,
                 cgroup: None,
+                cookie: 0,
                 detail: Detail::default(),
             };
             scene.sockets.add(&socket, &setting);

@@ -1,0 +1,58 @@
+//! The rows of counters, one for each owner. Each CPU adds to its own copy of a row.
+
+use tcpstate_common::abi::{
+    FIRST_OWNER, LIVE_REFERENCES, OWNER_COUNTS, OwnerCount, OwnerMemory, OwnerRow, STATE_SLOTS,
+};
+
+use crate::{
+    atomic::{add_atomically, add_half_atomically},
+    maps::{OWNER_MEMORY, OWNER_ROWS},
+};
+
+/// Adds to the number of sockets that an owner has in a state.
+#[inline(always)]
+pub(crate) fn add_live(owner: u32, state: usize, number: i32) {
+    let Some(row) = OWNER_ROWS.get_ptr_mut(owner) else { return };
+    // SAFETY: `row` points to this CPU's map element, and the index is masked to the array's
+    // length. The addition is atomic, because another program can interrupt this one.
+    unsafe {
+        let live = (&raw mut (*row).live).cast::<u32>();
+        add_half_atomically(live.add(state & (STATE_SLOTS - 1)), number.cast_unsigned());
+    }
+}
+
+/// Adds to a count of an owner.
+#[inline(always)]
+pub(crate) fn count(owner: u32, column: OwnerCount, number: i64) {
+    let row: Option<*mut OwnerRow> = OWNER_ROWS.get_ptr_mut(owner);
+    let Some(row) = row else { return };
+    // SAFETY: `row` points to this CPU's map element, and the index is masked to the array's
+    // length. The addition is atomic, because another program can interrupt this one.
+    unsafe {
+        let counts = (&raw mut (*row).counts).cast::<u64>();
+        add_atomically(counts.add(column as usize & (OWNER_COUNTS - 1)), number.cast_unsigned());
+    }
+}
+
+/// Counts a reference to an owner. User space gives the number of an owner to another owner only
+/// if nothing refers to it.
+#[inline(always)]
+pub(crate) fn retain(owner: u32) {
+    if owner >= FIRST_OWNER {
+        add_live(owner, LIVE_REFERENCES, 1);
+    }
+}
+
+/// Takes back a reference to an owner.
+#[inline(always)]
+pub(crate) fn release(owner: u32) {
+    if owner >= FIRST_OWNER {
+        add_live(owner, LIVE_REFERENCES, -1);
+    }
+}
+
+/// Returns this CPU's memory for counters by owner.
+#[inline(always)]
+pub(crate) fn memory() -> Option<*mut OwnerMemory> {
+    OWNER_MEMORY.get_ptr_mut(0)
+}

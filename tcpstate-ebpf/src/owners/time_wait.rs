@@ -1,0 +1,258 @@
+//! Counts time-wait sockets for the owners that closed their connections.
+//!
+//! A time-wait socket has no owner, and no field leads to its full socket. The kernel makes the
+//! time-wait socket just before it closes the full socket, on the same CPU (`tcp_time_wait`). The
+//! birth therefore leaves the time-wait socket in the memory of the CPU, and the close of the full
+//! socket takes it if the connection is the same. A time-wait socket that no full socket takes
+//! counts in the row of unknown owners.
+//!
+//! The programs at timers have many paths, so the functions that they call are checked once.
+
+use tcpstate_common::{
+    State,
+    abi::{CONTROL_EVENTS, MiniOwner, NEWBORNS, NewbornMini, OWNER_UNKNOWN, OwnerCount},
+};
+
+use super::{
+    is_on,
+    rows::{self, add_live, count, release, retain},
+};
+use crate::{
+    access::{Access, Probed},
+    atomic::add_one_atomically,
+    maps::MINI_OWNERS,
+    sock::Sock,
+    verifier::checked_once,
+};
+
+const FIN_WAIT2: usize = State::FinWait2 as usize;
+const TIME_WAIT: usize = State::TimeWait as usize;
+
+/// Called when a time-wait socket is born in the state `state`.
+#[inline(always)]
+pub(crate) fn born<A: Access>(tw: Sock<A>, state: usize, control: u32) {
+    if is_on() {
+        owned_mini_born(tw.plain_address(), state as u64, u64::from(control));
+    }
+}
+
+checked_once! {
+    fn owned_mini_born(address: u64, state: u64, control: u64) -> u64 {
+        if !is_on() {
+            return 0;
+        }
+        // The end of an earlier time-wait socket at this address may have been missed.
+        forget(address);
+        add_live(OWNER_UNKNOWN, state as usize, 1);
+        let is_counted = control as u32 & CONTROL_EVENTS;
+        if is_counted != 0 {
+            count(OWNER_UNKNOWN, OwnerCount::TimeWaitEntries, 1);
+        }
+        // SAFETY: the callers pass the address of a socket that exists while the program runs.
+        let tw = unsafe { Sock::<Probed>::from_ptr(address as *const u8) };
+        let newborn = NewbornMini {
+            address,
+            net: tw.namespace().address(),
+            ports: u64::from(tw.held_port()) << 16 | u64::from(tw.remote_port()),
+            hash: tw.hash(),
+            is_counted,
+        };
+        let Some(memory) = rows::memory() else { return 0 };
+        // SAFETY: `memory` points to this CPU's map element, and the index is masked to the array's
+        // length.
+        unsafe {
+            let births = (&raw const (*memory).births).read_volatile();
+            (&raw mut (*memory).births).write_volatile(births + 1);
+            let newborns = (&raw mut (*memory).newborns).cast::<NewbornMini>();
+            newborns.add(births as usize & (NEWBORNS - 1)).write_volatile(newborn);
+        }
+        0
+    }
+}
+
+/// Called when a full socket closes. If the kernel has just made a time-wait socket for its
+/// connection, the time-wait socket counts for the owner that closed the connection.
+#[inline(always)]
+pub(crate) fn given<A: Access>(sock: Sock<A>, from: usize, closer: u32) {
+    if !may_have_time_wait(from) || closer == OWNER_UNKNOWN {
+        return;
+    }
+    let ports = u64::from(sock.local_port(from)) << 16 | u64::from(sock.remote_port());
+    let hash = sock.hash();
+    let net = sock.namespace().address();
+    let Some(memory) = rows::memory() else { return };
+    let mut index = 0;
+    while index < NEWBORNS {
+        // SAFETY: `memory` points to this CPU's map element, and the index is below the array's
+        // length.
+        let (newborn, place) = unsafe {
+            let place = (&raw mut (*memory).newborns).cast::<NewbornMini>().add(index);
+            (place.read_volatile(), place)
+        };
+        if newborn.address != 0
+            && newborn.ports == ports
+            && newborn.hash == hash
+            && newborn.net == net
+        {
+            // SAFETY: `place` points to this CPU's map element.
+            unsafe { (&raw mut (*place).address).write_volatile(0) };
+            give(&newborn, closer);
+            return;
+        }
+        index += 1;
+    }
+}
+
+/// Returns whether the kernel can make a time-wait socket for a full socket that leaves this state.
+#[inline(always)]
+fn may_have_time_wait(from: usize) -> bool {
+    from == State::FinWait1 as usize || from == FIN_WAIT2 || from == State::Closing as usize
+}
+
+/// Moves a time-wait socket from the row of unknown owners to the row of its owner.
+///
+/// The time-wait socket may have moved or ended on another CPU since its birth. The end of a socket
+/// without an entry counts in the row of unknown owners. The function therefore looks at the socket
+/// again after it has stored the entry. The kernel frees the memory of a time-wait socket only for
+/// other time-wait sockets.
+#[inline(always)]
+fn give(newborn: &NewbornMini, owner: u32) {
+    // SAFETY: `Probed` reads by a helper that takes any address.
+    let tw = unsafe { Sock::<Probed>::from_ptr(newborn.address as *const u8) };
+    let state = tw.substate();
+    let entry = MiniOwner { owner, state: state as u32 };
+    if MINI_OWNERS.insert(newborn.address, entry).is_ok() {
+        if tw.refcount() == 0 || tw.hash() != newborn.hash {
+            MINI_OWNERS.remove(newborn.address);
+        } else {
+            retain(owner);
+            add_live(OWNER_UNKNOWN, state, -1);
+            add_live(owner, state, 1);
+        }
+    } else if let Some(memory) = rows::memory() {
+        // SAFETY: `memory` points to this CPU's map element, which stays valid while the program
+        // runs.
+        unsafe { add_one_atomically(&raw mut (*memory).untracked) };
+    }
+    if newborn.is_counted != 0 {
+        count(OWNER_UNKNOWN, OwnerCount::TimeWaitEntries, -1);
+        count(owner, OwnerCount::TimeWaitEntries, 1);
+    }
+}
+
+/// Called when the move of a time-wait socket from FIN_WAIT2 to TIME_WAIT is counted.
+#[inline(always)]
+pub(crate) fn moved<A: Access>(tw: Sock<A>) {
+    if is_on() {
+        owned_mini_moved(tw.plain_address());
+    }
+}
+
+checked_once! {
+    fn owned_mini_moved(address: u64) -> u64 {
+        if !is_on() {
+            return 0;
+        }
+        let mut owner = OWNER_UNKNOWN;
+        if let Some(entry) = MINI_OWNERS.get(address) {
+            // SAFETY: the kernel does not free the memory of a map entry while the program runs.
+            unsafe {
+                owner = (*entry).owner;
+                (&raw mut (*entry).state).write_volatile(TIME_WAIT as u32);
+            }
+        }
+        add_live(owner, FIN_WAIT2, -1);
+        add_live(owner, TIME_WAIT, 1);
+        0
+    }
+}
+
+/// Called when a time-wait socket in the state `state` ends. A later call of [`resumed`] may cancel
+/// the end.
+#[inline(always)]
+pub(crate) fn gone<A: Access>(tw: Sock<A>, state: usize) {
+    if is_on() {
+        owned_mini_gone(tw.plain_address(), state as u64);
+    }
+}
+
+checked_once! {
+    fn owned_mini_gone(address: u64, state: u64) -> u64 {
+        if !is_on() {
+            return 0;
+        }
+        let owner = remove(address);
+        if owner == OWNER_UNKNOWN {
+            add_live(OWNER_UNKNOWN, state as usize, -1);
+        }
+        if let Some(memory) = rows::memory() {
+            // SAFETY: `memory` points to this CPU's map element, which stays valid while the
+            // program runs.
+            unsafe {
+                (&raw mut (*memory).stopped).write_volatile(address);
+                (&raw mut (*memory).stopped_owner).write_volatile(u64::from(owner));
+            }
+        }
+        0
+    }
+}
+
+/// Called when a time-wait socket that was reported as ended still exists. The kernel stopped its
+/// timer and started it again within one section without interrupts.
+#[inline(always)]
+pub(crate) fn resumed<A: Access>(tw: Sock<A>, state: usize) {
+    if is_on() {
+        owned_mini_resumed(tw.plain_address(), state as u64);
+    }
+}
+
+checked_once! {
+    fn owned_mini_resumed(address: u64, state: u64) -> u64 {
+        if !is_on() {
+            return 0;
+        }
+        let Some(memory) = rows::memory() else { return 0 };
+        // SAFETY: `memory` points to this CPU's map element, which stays valid while the program
+        // runs.
+        let (stopped, owner) = unsafe {
+            (
+                (&raw const (*memory).stopped).read_volatile(),
+                (&raw const (*memory).stopped_owner).read_volatile() as u32,
+            )
+        };
+        let mut owner = if stopped == address { owner } else { OWNER_UNKNOWN };
+        if owner != OWNER_UNKNOWN {
+            if MINI_OWNERS.insert(address, MiniOwner { owner, state: state as u32 }).is_ok() {
+                retain(owner);
+            } else {
+                owner = OWNER_UNKNOWN;
+            }
+        }
+        add_live(owner, state as usize, 1);
+        0
+    }
+}
+
+/// Removes the entry of a time-wait socket whose end was missed.
+#[inline(always)]
+fn forget(address: u64) {
+    if remove(address) != OWNER_UNKNOWN
+        && let Some(memory) = rows::memory()
+    {
+        // SAFETY: `memory` points to this CPU's map element, which stays valid while the program
+        // runs.
+        unsafe { add_one_atomically(&raw mut (*memory).broken) };
+    }
+}
+
+/// Removes the entry of a time-wait socket, and returns the owner for which the socket counted.
+#[inline(always)]
+fn remove(address: u64) -> u32 {
+    let Some(entry) = MINI_OWNERS.get(address) else { return OWNER_UNKNOWN };
+    // SAFETY: the kernel does not free the memory of a map entry while the program runs.
+    let MiniOwner { owner, state } = unsafe { *entry };
+    MINI_OWNERS.remove(address);
+    add_live(owner, state as usize, -1);
+    release(owner);
+    owner
+}

@@ -1,0 +1,182 @@
+//! Tests that a time-wait socket counts for the process that closed its connection, however the
+//! connection was closed.
+
+use std::{
+    io::{Read as _, Write as _},
+    mem::MaybeUninit,
+    net::{Shutdown, TcpStream},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use socket2::{SockAddr, Socket};
+use tcpstate::report::{Key, OwnerKind, Owners, key::Value};
+use tcpstate_common::State;
+use tcpstate_tests::{
+    actor::Actor,
+    netns::Namespace,
+    traced::Traced,
+    traffic::{Family, Listener, set_option},
+    truth, wait,
+};
+
+use super::{assert_sums, by, named, owners};
+
+/// The number of connections that are closed in each way.
+const CONNECTIONS: u64 = 8;
+
+/// A way in which a connection ends: what the server does with it, what the client does with it,
+/// and the name of the process that closes first, if a time-wait socket remains.
+struct Way {
+    name: &'static str,
+    client: fn(Socket),
+    server: fn(Socket),
+    closer: Option<&'static str>,
+    /// Whether the client does not read what the server sends.
+    leaves_data: bool,
+}
+
+const WAYS: [Way; 10] = [
+    way("active close", drop_first, drop_second, Some("client")),
+    way("passive close", drop_second, drop_first, Some("server")),
+    Way { leaves_data: true, ..way("unread data", drop_first, drop_second, None) },
+    way("linger 0", drop_at_once, drop_second, None),
+    way("linger2 -1", without_fin_wait2, drop_late, None),
+    way("shutdown", shut_down, drop_second, Some("client")),
+    way("exit", exit, drop_second, Some("client")),
+    way("kill", die, drop_second, Some("client")),
+    way("connected and passed", pass, drop_second, Some("heir")),
+    way("accepted and passed", drop_second, pass, Some("heir")),
+];
+
+const fn way(
+    name: &'static str,
+    client: fn(Socket),
+    server: fn(Socket),
+    closer: Option<&'static str>,
+) -> Way {
+    Way { name, client, server, closer, leaves_data: false }
+}
+
+fn drop_first(socket: Socket) {
+    drop(socket);
+}
+
+/// Closes after the peer has closed.
+fn drop_second(socket: Socket) {
+    let mut stream = TcpStream::from(socket);
+    while stream.read(&mut [0; 16]).is_ok_and(|bytes| bytes > 0) {}
+}
+
+/// Closes a while after the peer has closed, so that the peer is in FIN_WAIT2.
+fn drop_late(socket: Socket) {
+    let mut stream = TcpStream::from(socket);
+    while stream.read(&mut [0; 16]).is_ok_and(|bytes| bytes > 0) {}
+    std::thread::sleep(Duration::from_millis(20));
+}
+
+fn drop_at_once(socket: Socket) {
+    socket.set_linger(Some(Duration::ZERO)).expect("sockets can linger");
+    drop(socket);
+}
+
+fn without_fin_wait2(socket: Socket) {
+    set_option(&socket, libc::IPPROTO_TCP, libc::TCP_LINGER2, -1).expect("TCP has this option");
+    drop(socket);
+}
+
+fn shut_down(socket: Socket) {
+    socket.shutdown(Shutdown::Write).expect("it is connected");
+    drop_second(socket);
+}
+
+fn exit(socket: Socket) {
+    std::mem::forget(socket);
+    // SAFETY: the process ends without a destructor, as its parent expects.
+    unsafe { libc::_exit(0) }
+}
+
+fn die(socket: Socket) {
+    std::mem::forget(socket);
+    kill(Pid::this(), Signal::SIGKILL).expect("it may kill itself");
+}
+
+/// Passes the socket to another process, which closes it.
+fn pass(socket: Socket) {
+    let mut heir = Actor::start(named("heir"), || {
+        // The parent has closed its descriptor when it gives the cue.
+    });
+    drop(socket);
+    heir.cue();
+    heir.join();
+}
+
+fn closed_by(owners: &Owners, name: &str) -> u64 {
+    let is_named = |values: &[Value]| matches!(&values[0], Value::Comm(comm) if comm == name);
+    let groups = owners.groups.iter();
+    let of = groups.filter(|group| matches!(&group.kind, OwnerKind::Group(key) if is_named(key)));
+    of.map(|group| group.total.time_wait_entries).sum()
+}
+
+/// Makes one connection, in which each end is a process of its own.
+fn connect(way: &Way, listener: &Listener) {
+    let mut server = Actor::start(named("server"), || {
+        let mut socket = listener.socket().accept().expect("a connection comes").0;
+        socket.write_all(&[1]).expect("the client stands");
+        (way.server)(socket);
+    });
+    let mut client = Actor::start(named("client"), || {
+        let socket = connected(listener.address());
+        socket.peek(&mut [MaybeUninit::uninit()]).expect("the server sends");
+        if !way.leaves_data {
+            socket.recv(&mut [MaybeUninit::uninit()]).expect("the server sends");
+        }
+        (way.client)(socket);
+    });
+    server.cue();
+    client.cue();
+    drop(client);
+    drop(server);
+}
+
+fn connected(to: &SockAddr) -> Socket {
+    let to = to.as_socket().expect("an address of the internet");
+    Socket::from(TcpStream::connect(to).expect("the server listens"))
+}
+
+#[test]
+fn owners_of_time_waits_are_their_closers() {
+    for family in Family::BOTH {
+        for way in &WAYS {
+            let _namespace = Namespace::enter();
+            let mut traced = Traced::with(&by(&[Key::Comm]));
+            let listener = Listener::open(family);
+            for _ in 0..CONNECTIONS {
+                connect(way, &listener);
+            }
+            wait::until("the connections to end", || {
+                let sockets = truth::sockets();
+                [State::Established, State::CloseWait, State::LastAck, State::FinWait1]
+                    .iter()
+                    .all(|&state| sockets.full[state] == 0)
+            });
+            wait::grace_period();
+            let label = format!("{family}: {}", way.name);
+            traced.assert_equal(&label);
+            let snapshot = traced.snapshot();
+            if traced.uncounted() > 0 {
+                println!("{label}: skipped: the kernel kept events from the programs");
+                continue;
+            }
+            assert_sums(&snapshot);
+            let owners = owners(&snapshot);
+            for name in ["client", "server", "heir"] {
+                let expected = if way.closer == Some(name) { CONNECTIONS } else { 0 };
+                assert_eq!(closed_by(owners, name), expected, "{label}: {name}: {owners:#?}");
+            }
+        }
+    }
+}
