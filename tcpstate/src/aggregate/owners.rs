@@ -37,6 +37,7 @@ pub(super) fn show(
             groups.len() - 1
         });
         let group = &mut groups[place];
+        group.likely_owner = group.likely_owner.take().or_else(|| row.likely.clone());
         group.total.add(&row.counts);
         group.interval.add(&interval);
         for (sum, count) in group.states.iter_mut().flatten().zip(states) {
@@ -108,7 +109,7 @@ mod tests {
         let mut live = [0; STATE_SLOTS];
         live[State::Established.number()] = established;
         let counts = OwnerCounts { opened, ..OwnerCounts::default() };
-        RowReading { id, kind: Arc::new(kind), counts, live }
+        RowReading { id, kind: Arc::new(kind), counts, live, likely: None }
     }
 
     fn port(port: u16) -> OwnerKind {

@@ -159,8 +159,9 @@ pub struct OwnerGroup {
     pub total: OwnerCounts,
     /// The counts of the interval.
     pub interval: OwnerCounts,
-    /// The only process that has connections to the destination of this group now. The field is
-    /// `None` if there are several processes or none, or if the group has no destination.
+    /// The only process that had connections to the destination of this group at the start, if it
+    /// still runs. The field is `None` if there were several processes or none, or if the group has
+    /// no destination.
     pub likely_owner: Option<Process>,
 }
 

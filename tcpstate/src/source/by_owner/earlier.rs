@@ -93,17 +93,21 @@ impl ByOwner {
             {
                 known.base[socket.state.number()] += 1;
                 known.base[LIVE_REFERENCES] += 1;
+                if let Some(pid) = finder.client(socket) {
+                    known.holder.add(pid);
+                }
             }
         }
         Ok(())
     }
 
-    /// Finds the processes that have sockets open, if owners are processes.
+    /// Finds the processes that have sockets open, if owners are processes or destinations.
     pub(in crate::source) fn holders(&self) -> Holders {
         // The programs must name processes as `/proc` does.
         let can_name =
             PidNamespace::of_proc() != PidNamespace::Unknown && time::has_clocks_of_host();
-        if self.hook.bits & (OWNER_PROCESS | OWNER_COMM) == 0 || !can_name {
+        let wanted = OWNER_PROCESS | OWNER_COMM | OWNER_REMOTE;
+        if self.hook.bits & wanted == 0 || !can_name {
             return Holders::default();
         }
         let owners = Owners::now();
@@ -200,6 +204,12 @@ impl<'a> Finder<'a> {
     /// Returns whether a socket is a listener or a connection to a listener.
     fn is_server(&self, socket: &Socket) -> bool {
         socket.state == State::Listen || self.listening.contains(&socket.local.port())
+    }
+
+    /// Returns the process that has a connection of a client open, if owners are destinations.
+    fn client(&self, socket: &Socket) -> Option<u32> {
+        let is_client = self.bits & OWNER_REMOTE != 0 && !self.is_server(socket);
+        is_client.then(|| self.holders.owners.pid(socket.holder?.inode)).flatten()
     }
 
     /// Returns the key of the owner, and the name of the owner's process. Returns `None` if a part

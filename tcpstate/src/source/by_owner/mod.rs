@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! earlier   the owners of sockets that existed before the start, from sock_diag and /proc
+//! holder    the process that alone has connections to a destination
 //! values    an owner's key, as the programs store it, and the values that output shows
 //! mod       the rows of counters, read after each cut
 //! ```
 
 mod earlier;
+mod holder;
 mod values;
 
 use std::{
@@ -22,10 +24,11 @@ use tcpstate_common::abi::{
 };
 
 pub(super) use self::earlier::Listed;
+use self::holder::Holder;
 use self::values::Values;
 use crate::{
     probe::{Error, OwnerHook, map_error},
-    report::{Column, Key, OwnerCounts, OwnerKind},
+    report::{Column, Key, OwnerCounts, OwnerKind, Process},
 };
 
 /// How long an owner that is no process has no socket before another owner can get its number.
@@ -61,6 +64,9 @@ pub struct RowReading {
     pub counts: OwnerCounts,
     /// The number of sockets now, by the state's kernel number.
     pub live: [i64; STATE_SLOTS],
+    /// The only process that had connections to the owner's destination at the start. The field is
+    /// `None` if there was no such process or if the process has ended.
+    pub likely: Option<Process>,
 }
 
 /// The maps of the counters by owner, and what user space knows of each owner.
@@ -89,6 +95,8 @@ struct Known {
     idle: Option<Instant>,
     /// Whether the map from keys to numbers lacks the owner, because another number has its key.
     is_replaced: bool,
+    /// The process that had connections to the owner's destination at the start.
+    holder: Holder,
 }
 
 /// The sum of a row over all CPUs.
@@ -132,6 +140,7 @@ impl ByOwner {
                 kind: Arc::new(kind),
                 counts: sums.counts,
                 live: sums.live,
+                likely: None,
             });
         }
         let now = Instant::now();
@@ -142,7 +151,8 @@ impl ByOwner {
             let live = known.live(&sums);
             known.idle = (live[LIVE_REFERENCES] == 0).then(|| known.idle.unwrap_or(now));
             let kind = Arc::clone(&known.kind);
-            rows.push(RowReading { id: known.id, kind, counts: sums.counts, live });
+            let likely = known.holder.likely();
+            rows.push(RowReading { id: known.id, kind, counts: sums.counts, live, likely });
         }
         Ok(OwnerReading {
             by: self.hook.by.clone(),
@@ -256,6 +266,7 @@ impl ByOwner {
             base: [0; STATE_SLOTS],
             idle: None,
             is_replaced: false,
+            holder: Holder::None,
         };
         self.known.insert(number, known);
         Ok(())

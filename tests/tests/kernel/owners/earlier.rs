@@ -69,3 +69,19 @@ fn owners_of_earlier_sockets_are_their_ports() {
     assert_eq!(named.count(), 2, "ports that connect() chose have no row: {snapshot:#?}");
     drop(connections);
 }
+
+#[test]
+fn owners_of_earlier_destinations_have_a_likely_process() {
+    let _namespace = Namespace::enter();
+    let listener = Listener::open(Family::V6);
+    let connections: Vec<_> = (0..3).map(|_| (listener.connect(), listener.accept())).collect();
+    let mut traced = Traced::with(&by(&[Key::Remote, Key::RemotePort]));
+    let snapshot = traced.snapshot();
+    assert_sums(&snapshot);
+    let port = Value::Port(listener.port());
+    let destination = group(owners(&snapshot), |values| values[1] == port);
+    assert_eq!(sockets(destination, State::Established), 3, "{snapshot:#?}");
+    let likely = destination.likely_owner.as_ref().map(|process| process.pid);
+    assert_eq!(likely, Some(std::process::id()), "{snapshot:#?}");
+    drop(connections);
+}
