@@ -1,5 +1,5 @@
-//! Finds the process that alone had connections to a destination at the start. The time-wait sockets
-//! from before the start have no process, and this process is the likely one.
+//! Finds the process that alone had connections to a destination at the start. The time-wait
+//! sockets from before the start have no process, and this process is the likely one.
 
 use std::fs;
 
