@@ -42,6 +42,10 @@ pub(super) const LEFT_OUT: &[&str] = &[
     // tests check the gauges on every path. `namespaces_rows_equal_the_sockets` checks the socket
     // counts of each namespace.
     "namespaces_rows_equal_the_kernel_on_every_path",
+    // The unlisted tests of owners run almost all BPF code that the following tests run.
+    "owners_of_earlier",
+    "owners_that_have_gone",
+    "owners_without_room",
     // On the oldest and on the newest kernel, tcpstate uses fentry hooks. `gauges_by_functions`
     // checks the fentry hooks on every path.
     "gauges_equal_the_kernel_at_every_checkpoint",

@@ -83,9 +83,9 @@ pub(crate) fn http(bytes: &[u8]) {
     RUNTIME.with(|runtime| runtime.block_on(converse(client, &server, &Phase::default())));
     assert!(received.is_empty() || received.starts_with(b"HTTP/1."), "{received:?}");
     // The name of the other site cannot be part of an address or of an allowed name.
-    let is_for_other_site = contains(&bytes.to_ascii_lowercase(), b"\r\nhost: evil.example\r\n");
-    let has_one_request = bytes.windows(4).filter(|end| end == b"\r\n\r\n").count() <= 1;
-    if is_for_other_site && has_one_request {
+    if let Some(head) = only_head(bytes)
+        && contains(&head.to_ascii_lowercase(), b"\r\nhost: evil.example\r\n")
+    {
         assert!(!contains(&received, b"\ntcpstate_reading_age_seconds "), "{received:?}");
     }
     if let Ok(text) = str::from_utf8(bytes)
@@ -94,6 +94,17 @@ pub(crate) fn http(bytes: &[u8]) {
         let host = format!("{host:?}");
         assert!(host.is_ascii(), "{host}");
     }
+}
+
+/// Returns the head of the only request, or `None` if more bytes follow the head. The parser also
+/// takes a bare line feed for the end of a line, so an empty line can have one byte.
+fn only_head(bytes: &[u8]) -> Option<&[u8]> {
+    let end = |empty: &[u8]| {
+        let at = bytes.windows(empty.len()).position(|window| window == empty)?;
+        Some(at + empty.len())
+    };
+    let length = [end(b"\n\r\n"), end(b"\n\n")].into_iter().flatten().min().unwrap_or(bytes.len());
+    (length == bytes.len()).then_some(bytes)
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

@@ -20,7 +20,7 @@ use super::{assert_sums, named, owners};
 /// The number of owners that have room.
 const ROOM: u32 = 16;
 /// The number of processes that connect, one after the other.
-const PROCESSES: u64 = 100;
+const PROCESSES: u64 = 50;
 
 fn opened(owners: &Owners, kind: &OwnerKind) -> u64 {
     let group = owners.groups.iter().find(|group| group.kind == *kind);
