@@ -25,6 +25,7 @@ mod screen;
 mod sparkline;
 mod summary;
 mod table;
+mod values;
 
 use std::io::{self, Write};
 

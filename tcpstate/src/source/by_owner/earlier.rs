@@ -20,7 +20,7 @@ use tcpstate_common::{
     },
 };
 
-use super::{ByOwner, NOEXIST, Numbers, process_of};
+use super::{ByOwner, NOEXIST, process_of};
 use crate::{
     filter::Filter,
     probe::Error,
@@ -35,6 +35,9 @@ use crate::{
         sock_diag::{self, Query, Socket},
     },
 };
+
+/// The numbers of owners that were found for the sockets that existed before the start.
+type Numbers = HashMap<OwnerKey, u32>;
 
 /// The sockets of the first list.
 #[derive(Debug, Default)]

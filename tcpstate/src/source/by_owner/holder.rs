@@ -1,8 +1,6 @@
 //! Finds the process that alone had connections to a destination at the start. The time-wait
 //! sockets from before the start have no process, and this process is the likely one.
 
-use std::fs;
-
 use crate::{report::Process, source::owners};
 
 /// The process that had connections to a destination at the start.
@@ -29,9 +27,10 @@ impl Holder {
     /// Returns the process, if it had all connections and still runs.
     pub(super) fn likely(&self) -> Option<Process> {
         let Self::One(process) = self else { return None };
-        // Another process may have the id by now, but hardly with the same name.
-        let runs = fs::exists(format!("/proc/{}", process.pid)).is_ok_and(|exists| exists);
-        (runs && owners::process(process.pid) == *process).then(|| process.clone())
+        // A process that has ended has no name. Another process may have the id by now, but hardly
+        // with the same name.
+        let now = owners::process(process.pid);
+        (!now.name.is_empty() && now == *process).then_some(now)
     }
 }
 

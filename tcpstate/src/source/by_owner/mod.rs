@@ -12,7 +12,7 @@ mod holder;
 mod values;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -317,6 +317,3 @@ impl Sums {
 fn process_of(key: &OwnerKey) -> ProcessKey {
     ProcessKey { start: key.start, pid: key.pid, reserved: 0 }
 }
-
-/// The numbers of owners that were found for the sockets that existed before the start.
-type Numbers = HashMap<OwnerKey, u32>;

@@ -4,7 +4,10 @@ use std::io::{self, Write};
 
 use csv::WriterBuilder;
 
-use super::{super::json::times, CountView, by_state, rows};
+use super::{
+    super::{json::times, values},
+    CountView, by_state, rows,
+};
 use crate::{
     report::{
         Key,
@@ -42,7 +45,7 @@ impl CountView for Csv {
         };
         match &count.groups {
             Some(groups) if !by.is_empty() => {
-                for (values, states) in rows(groups, super::text) {
+                for (values, states) in rows(groups, values::text) {
                     let values: Vec<String> = by.iter().map(|&(at, _)| text(&values[at])).collect();
                     for (state, sockets) in by_state(states).filter(|(_, sockets)| *sockets > 0) {
                         row(&values, state.label(), sockets)?;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     super::{
+        groups::key,
         json::times,
         json_lines::{add_list, write_line},
     },
@@ -14,7 +15,7 @@ use super::{
 use crate::report::{
     Key,
     count::{Count, Groups, Lack, Place, States, total},
-    key,
+    key::Value as KeyValue,
 };
 
 /// The version of the JSON lines. The version increases when the meaning of a key changes.
@@ -132,43 +133,22 @@ fn states(counts: &States) -> Value {
     Value::Object(states.collect::<Map<_, _>>())
 }
 
-/// Returns the key of a group: an object with the values of all keys. A process and a namespace
-/// have two values.
-fn key(by: &[Key], values: &[key::Value]) -> Value {
-    let mut object = Map::new();
-    for (key, of_key) in by.iter().zip(values) {
-        match of_key {
-            key::Value::Process(process) => {
-                object.insert("pid".to_owned(), process.pid.into());
-                object.insert("comm".to_owned(), process.name.as_str().into());
-            }
-            key::Value::Netns(_, name) => {
-                object.insert("netns".to_owned(), value(of_key));
-                object.insert("netns_name".to_owned(), name.as_deref().into());
-            }
-            _ => {
-                object.insert(key.label().to_owned(), value(of_key));
-            }
-        }
-    }
-    Value::Object(object)
-}
-
-/// Returns a value as a number, a text or an object. The value is null if the sockets have none.
-fn value(value: &key::Value) -> Value {
+/// Returns a value for the list of groups, as a number, a text or an object. The value is null if
+/// the sockets have none.
+fn value(value: &KeyValue) -> Value {
     match value {
-        key::Value::Port(port) => json!(port),
-        key::Value::Client => json!("client"),
-        key::Value::Address(address) => json!(address.to_string()),
-        key::Value::Process(process) => json!({ "pid": process.pid, "comm": process.name }),
-        key::Value::User(uid) => json!(uid),
-        key::Value::Cgroup(cgroup) => json!(cgroup.path),
-        key::Value::Comm(text) | key::Value::Unit(text) | key::Value::Container(text) => {
+        KeyValue::Port(port) => json!(port),
+        KeyValue::Client => json!("client"),
+        KeyValue::Address(address) => json!(address.to_string()),
+        KeyValue::Process(process) => json!({ "pid": process.pid, "comm": process.name }),
+        KeyValue::User(uid) => json!(uid),
+        KeyValue::Cgroup(cgroup) => json!(cgroup.path),
+        KeyValue::Comm(text) | KeyValue::Unit(text) | KeyValue::Container(text) => {
             json!(text)
         }
-        key::Value::Netns(inode, _) => json!(inode.to_string()),
-        key::Value::State(state) => json!(state.label()),
-        key::Value::None => Value::Null,
+        KeyValue::Netns(inode, _) => json!(inode.to_string()),
+        KeyValue::State(state) => json!(state.label()),
+        KeyValue::None => Value::Null,
     }
 }
 
@@ -231,7 +211,7 @@ mod tests {
     #[test]
     fn lines_are_short_for_any_number_of_groups() {
         for count in [1, 10, 100, 1000] {
-            let rows = (0..count).map(|port| (vec![key::Value::Port(port)], [u64::MAX / 20; 10]));
+            let rows = (0..count).map(|port| (vec![KeyValue::Port(port)], [u64::MAX / 20; 10]));
             let text = shown(&mut Json, &grouped(&[Key::LocalPort], rows.collect()));
             assert!(text.lines().all(|line| line.len() < 16 << 10), "{count}");
             assert_eq!(text.lines().count(), 2 + usize::from(count));

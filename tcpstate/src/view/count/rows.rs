@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use super::{CountView, by_state, rows, text};
+use super::{super::values::text, CountView, by_state, rows};
 use crate::report::count::{Count, total};
 
 /// Writes rows that have two columns and no heading. An empty line separates two counts.

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use unicode_width::UnicodeWidthStr;
 
-use super::{CountView, by_state, rows, short_text};
+use super::{super::values::short_text, CountView, by_state, rows};
 use crate::{
     report::count::{Count, Groups, States, total},
     view::{Size, line::end_of},

@@ -9,6 +9,7 @@ use crate::{
     view::{
         line::{end_of, shortened},
         number::{UNKNOWN, counted},
+        values::short_text,
     },
 };
 
@@ -80,21 +81,7 @@ fn push_cells(key: Key, value: &Value, cells: &mut Vec<String>) {
         Value::Process(process) => {
             cells.extend([escaped(&process.name), process.pid.to_string()]);
         }
-        Value::Netns(inode, name) => {
-            cells.push(name.as_ref().map_or_else(|| inode.to_string(), escaped));
-        }
-        Value::Container(id) => {
-            let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-            cells.push(if is_id { id[..CONTAINER_DIGITS].to_owned() } else { escaped(id) });
-        }
-        Value::Comm(text) | Value::Unit(text) => cells.push(escaped(text)),
-        Value::Cgroup(cgroup) => cells.push(escaped(&cgroup.path)),
-        Value::User(uid) => cells.push(uid.to_string()),
-        Value::Port(port) => cells.push(port.to_string()),
-        Value::Client => cells.push("client".to_owned()),
-        Value::Address(address) => cells.push(address.to_string()),
-        Value::State(state) => cells.push(state.name().to_owned()),
-        Value::None => cells.push(UNKNOWN.to_owned()),
+        value => cells.push(short_text(value)),
     }
     // A recording can have a value of another kind than its key.
     cells.resize(end, UNKNOWN.to_owned());

@@ -8,7 +8,7 @@ use super::{
     keys::{self, Field},
     values,
 };
-use crate::report::{Column, Key, OwnerCounts, Process};
+use crate::report::{self, Column, Key, OwnerCounts, Process};
 
 /// Returns the keys of a line that show a row, after the keys `type` and `time`. `seconds` is the
 /// time that the recent counts cover.
@@ -16,7 +16,8 @@ pub(in crate::view) fn line(by: &[Key], row: &Row<'_>, seconds: f64) -> Value {
     let mut line = Map::new();
     let labels: Vec<&str> = by.iter().map(|key| key.label()).collect();
     line.insert("by".to_owned(), labels.into());
-    line.insert("key".to_owned(), key(by, row));
+    let named = values(row.kind).map_or(Value::Null, |values| key(by, values));
+    line.insert("key".to_owned(), named);
     line.insert("kind".to_owned(), row.kind.label().into());
     line.insert("states".to_owned(), states(row));
     line.extend(counts(|column| row.total.get(column).into()));
@@ -30,8 +31,9 @@ pub(in crate::view) fn line(by: &[Key], row: &Row<'_>, seconds: f64) -> Value {
     Value::Object(line)
 }
 
-fn key(by: &[Key], row: &Row<'_>) -> Value {
-    let Some(values) = values(row.kind) else { return Value::Null };
+/// Returns the key of a group: an object with the values of all keys. A process and a namespace
+/// have two values.
+pub(in crate::view) fn key(by: &[Key], values: &[report::key::Value]) -> Value {
     let fields = keys::named(by, values).map(|(name, field)| {
         let value = match field {
             Field::Number(number) => number.into(),

@@ -13,7 +13,7 @@ use tcpstate_common::State;
 
 pub(super) use self::{
     csv::{header, write_rows},
-    json::line,
+    json::{key, line},
     table::{Space, lines},
 };
 use crate::report::{Column, OwnerCounts, OwnerGroup, OwnerKind, Owners, Process, key::Value};
