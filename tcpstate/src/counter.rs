@@ -114,7 +114,7 @@ impl Counter {
     fn add_here(&self, sum: &mut Sum) -> Result<(), Error> {
         sum.lookup.enter(own_namespace());
         let lookup = &sum.lookup;
-        let query = Query { filter: &self.filter, cgroups: lookup.needs_cgroups(), silence: false };
+        let query = Query { cgroups: lookup.needs_cgroups(), ..Query::of(&self.filter) };
         let mut raw = Vec::new();
         let Answer { sum: (mut census, pending), instead_of, .. } = sock_diag::collect(
             &query,
@@ -180,7 +180,7 @@ fn add_pending(mut pending: Vec<Socket>, census: &mut Census, sum: &mut Sum) -> 
 /// Lists the files of all open sockets, and the listeners.
 fn open_sockets() -> Result<(HashSet<NonZeroU32>, Listening), Error> {
     let filter = Filter::default();
-    let query = Query { filter: &filter, cgroups: false, silence: false };
+    let query = Query::of(&filter);
     let start = || (HashSet::new(), Listening::default());
     let answer = sock_diag::collect(&query, start, |(open, listening), socket| {
         let Some(holder) = socket.holder else { return };

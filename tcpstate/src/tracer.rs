@@ -1,6 +1,8 @@
 //! Connects the live source to the module that computes gauges. The command `trace` uses this
 //! module, and tests call it directly.
 
+mod exports;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -12,7 +14,7 @@ use crate::{
     aggregate::{Aggregator, Providers, Reconcile, Situation, Way},
     probe::{Error, Options, Probe, Pulse},
     report::{Attached, Histograms, Hooks, Limit, Losses, Minis, Missed, Snapshot, Start, Verdict},
-    source::{Events, Reading, live::Live},
+    source::{Events, Reading, live::Live, survey::Survey},
 };
 
 /// The maximum time between two removals of the entries of network namespaces that no longer exist.
@@ -38,6 +40,10 @@ pub struct Tracer {
     last_removal: Instant,
     /// The time of the last cut that only looked for events without a line.
     last_loss_cut: Instant,
+    /// The time of the last reading of the counters by owner.
+    last_owners: Instant,
+    /// The numbers that only lists of sockets show, if an exporter needs them.
+    survey: Option<Survey>,
     /// The error of the last scan or audit that lacked memory, if the caller has not taken it.
     failed_scan: Option<Error>,
 }
@@ -58,6 +64,8 @@ impl Tracer {
             reported: live.limits(),
             last_removal: first.end.at.monotonic,
             last_loss_cut: first.end.at.monotonic,
+            last_owners: first.end.at.monotonic,
+            survey: None,
             failed_scan: None,
             live,
         })
@@ -101,6 +109,7 @@ impl Tracer {
             self.tolerate(listed)?;
         }
         reading.owners = self.live.read_owners()?;
+        self.last_owners = reading.at.monotonic;
         let mut snapshot = self.aggregator.snapshot(&reading);
         self.live.begin_interval();
         let limits = self.live.limits();

@@ -199,6 +199,14 @@ pub fn metrics(text: &str) -> Metrics {
     samples.map(sample).collect()
 }
 
+/// Returns the metrics without the series of listeners. A listener has a series only while it
+/// listens, unless it has dropped packets.
+#[must_use]
+pub fn without_listeners(mut metrics: Metrics) -> Metrics {
+    metrics.retain(|series, _| !series.starts_with("tcpstate_listen_drops_total{"));
+    metrics
+}
+
 /// Returns the number of sockets of both families in a state, when the gauges are exact.
 #[must_use]
 pub fn sockets(server: &Server, state: State) -> f64 {

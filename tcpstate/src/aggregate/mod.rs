@@ -13,6 +13,7 @@ mod families;
 mod gauges;
 mod histogram;
 mod namespaces;
+mod owner_series;
 mod owners;
 mod providers;
 mod reconcile;

@@ -58,7 +58,7 @@ pub(super) fn show(
 
 /// Returns the number of sockets in each state. The CPUs are read one after the other, so the sum
 /// can be below 0 for a moment.
-fn states_of(row: &RowReading) -> [u64; State::GAUGES.len()] {
+pub(super) fn states_of(row: &RowReading) -> [u64; State::GAUGES.len()] {
     State::GAUGES.map(|state| u64::try_from(row.live[state.number()]).unwrap_or(0))
 }
 
@@ -109,7 +109,7 @@ mod tests {
         let mut live = [0; STATE_SLOTS];
         live[State::Established.number()] = established;
         let counts = OwnerCounts { opened, ..OwnerCounts::default() };
-        RowReading { id, kind: Arc::new(kind), counts, live, likely: None }
+        RowReading { id, kind: Arc::new(kind), counts, live, likely: None, has_ended: false }
     }
 
     fn port(port: u16) -> OwnerKind {

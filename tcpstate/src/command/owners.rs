@@ -177,8 +177,8 @@ impl OrderFlags {
     }
 }
 
-/// The keys of `trace`. The states of a group are columns, so `state` is no key.
-const KEYS: [Key; 10] = [
+/// The keys of `trace` and `serve`. The states of a group are columns, so `state` is no key.
+pub(super) const KEYS: [Key; 10] = [
     Key::Process,
     Key::Comm,
     Key::User,

@@ -15,12 +15,14 @@ mod gauge;
 mod histogram;
 mod hooks;
 pub mod key;
+mod key_series;
 mod limit;
 mod losses;
 mod namespace;
 mod owners;
 mod process;
 mod snapshot;
+mod survey;
 mod tally;
 mod time_wait;
 mod verdict;
@@ -37,12 +39,14 @@ pub use self::{
     histogram::{Bucket, Histogram, Histograms, Of, SocketKind},
     hooks::{Attached, Hooks, Minis, Provider, Transitions},
     key::Key,
+    key_series::{KeySeries, OwnerSeries, SeriesOf},
     limit::{Acceptors, Effect, Limit, Reason, UnknownOwners},
     losses::{Losses, Missed},
     namespace::{Counted, NamespaceRow, NamespaceStart},
     owners::{Column, OwnerCounts, OwnerGroup, OwnerKind, Owners, Totals},
     process::Process,
     snapshot::{Report, Snapshot, Start},
+    survey::{ListenDrops, LocalPorts},
     tally::{Group, Tally, Untimed},
     time_wait::{Exits, TimeWait},
     verdict::{Difference, Verdict},

@@ -116,6 +116,28 @@ impl OwnerCounts {
         }
     }
 
+    /// Returns the larger of two counts, for each count.
+    #[must_use]
+    pub fn max(&self, other: &Self) -> Self {
+        let mut counts = *self;
+        for column in Column::ALL {
+            let count = counts.get_mut(column);
+            *count = (*count).max(other.get(column));
+        }
+        counts
+    }
+
+    /// Returns the smaller of two counts, for each count.
+    #[must_use]
+    pub fn min(&self, other: &Self) -> Self {
+        let mut counts = *self;
+        for column in Column::ALL {
+            let count = counts.get_mut(column);
+            *count = (*count).min(other.get(column));
+        }
+        counts
+    }
+
     /// Returns these counts minus earlier counts. A count that fell becomes 0.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {

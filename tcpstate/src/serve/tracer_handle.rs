@@ -27,6 +27,7 @@ use super::{
 use crate::{
     aggregate::Reconcile,
     probe::{Error, Options, Probe, Pulse, relinquish::User},
+    report::Key,
     view::metrics::Format,
 };
 
@@ -51,9 +52,10 @@ pub struct Settings {
     pub drop_privileges: bool,
     /// The user to whom the tracer's thread changes after the start.
     pub user: Option<User>,
-    /// Maximum number of network namespaces that have separate series. `None` disables the series
-    /// of namespaces.
-    pub max_series: Option<usize>,
+    /// The keys whose values have separate series.
+    pub by: Vec<Key>,
+    /// Maximum number of values of a key that have separate series.
+    pub max_series: usize,
     /// Whether to export the durations that `options` enables. If durations are not exported, only
     /// the number of transitions is exported.
     pub durations: bool,

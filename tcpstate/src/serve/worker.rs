@@ -15,7 +15,7 @@ use super::{Broken, DeliveryStats, LastReading, Settings, tracer_handle::Shared}
 use crate::{
     aggregate::Reconcile,
     probe::{Error, Probe, relinquish},
-    report::{Attached, Start, TimeWait},
+    report::{Attached, Key, Start, TimeWait},
     tracer::Tracer,
     view::metrics::{Durations, Exporter, Format, Pushed, Series, metrics, unix_seconds},
 };
@@ -64,6 +64,7 @@ impl Worker {
             max_audit_cpu,
             drop_privileges,
             user,
+            by,
             max_series,
             durations,
             delivery_stats,
@@ -82,13 +83,15 @@ impl Worker {
         if user.is_some() && tracer.probe().kernel.guards_each_bpf_call() {
             relinquish::show_own_files();
         }
+        tracer.keep_series(&by, max_series);
+        tracer.begin_survey(max_series);
         let start = tracer.start_report();
         let mut worker = Self {
             attached: start.attached.clone(),
             start,
             tracer,
             reconcile,
-            series: max_series.map(Series::new),
+            series: by.contains(&Key::Netns).then(|| Series::new(max_series)),
             durations,
             shown: TimeWait::default(),
             delivery_stats,
@@ -165,6 +168,7 @@ impl Worker {
 
     fn try_to_read(&mut self) -> Result<LastReading, Error> {
         let mut snapshot = self.tracer.snapshot()?;
+        self.tracer.look_at_sockets(true);
         let at = Instant::now();
         let map_entries = self.tracer.map_entries()?;
         snapshot.time_wait.keep_growing(&self.shown);
@@ -187,6 +191,9 @@ impl Worker {
             hooks: self.attached.hooks,
             is_degraded: !self.attached.limits.is_empty(),
             map_entries,
+            owners: self.tracer.series(),
+            listen_drops: self.tracer.listen_drops().cloned(),
+            local_ports: self.tracer.local_ports(),
             textfile_errors: delivery_stats
                 .has_textfile
                 .then(|| delivery_stats.textfile_errors.load(Relaxed)),
@@ -204,7 +211,9 @@ impl Worker {
     /// reports that the gauges are inexact.
     fn look_for_misses(&mut self) {
         self.looked = Instant::now();
-        let done = self.tracer.reconcile_if_due(self.reconcile);
+        let followed = self.tracer.follow_owners();
+        self.tracer.look_at_sockets(false);
+        let done = followed.and_then(|()| self.tracer.reconcile_if_due(self.reconcile));
         let error = done.err().or_else(|| self.tracer.take_failed_scan());
         let error = error.map(|error| error.to_string()).unwrap_or_default();
         if !error.is_empty() && error != self.last_error {

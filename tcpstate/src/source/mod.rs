@@ -18,6 +18,7 @@ mod owner_hints;
 pub mod owners;
 pub(crate) mod process_cgroups;
 pub mod sock_diag;
+pub mod survey;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

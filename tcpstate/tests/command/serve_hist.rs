@@ -10,7 +10,7 @@ use tcpstate_tests::{
     truth, wait,
 };
 
-use super::served::{Metrics, Server, serve};
+use super::served::{Metrics, Server, serve, without_listeners};
 
 /// Adds up the values of all series of a metric that have all these labels.
 fn sum(metrics: &Metrics, name: &str, labels: &[(&str, &str)]) -> f64 {
@@ -67,7 +67,7 @@ fn serve_hist_agrees_with_the_matrix_from_the_first_scrape() {
     let mut idle = Traced::start();
     let netns = format!("path:{}", place.path().display());
     let server = Server::start(&mut serve(&["--netns", &netns, "--hist"]));
-    let first = server.metrics();
+    let first = without_listeners(server.metrics());
     for (series, count) in first.iter().filter(|(series, _)| series.contains("_seconds_bucket")) {
         assert_eq!(*count, 0.0, "{series}");
     }
@@ -75,7 +75,7 @@ fn serve_hist_agrees_with_the_matrix_from_the_first_scrape() {
     let mut earlier = first.clone();
     for connections in [500, 1000, 1500] {
         wait::until("connections", || load.completed() >= connections);
-        let now = server.metrics();
+        let now = without_listeners(server.metrics());
         for (series, count) in earlier.iter().filter(|(series, _)| only_grows(series)) {
             assert!(now[series] >= *count, "{series} fell from {count} to {}", now[series]);
         }
@@ -85,7 +85,7 @@ fn serve_hist_agrees_with_the_matrix_from_the_first_scrape() {
     place.inside(|| {
         truth::await_end_of_sockets();
     });
-    let found = server.metrics();
+    let found = without_listeners(server.metrics());
     let series = |metrics: &Metrics| metrics.keys().cloned().collect::<Vec<_>>();
     assert_eq!(series(&first), series(&found));
     let lost = 2.0 * idle.uncounted() as f64 + missed(&found);

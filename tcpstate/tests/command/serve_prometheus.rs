@@ -106,6 +106,21 @@ impl Drop for Prometheus {
     }
 }
 
+/// Waits until the series by owner, added up, are the sockets of each state.
+fn await_sums(prometheus: &Prometheus, place: &Place) {
+    for state in State::GAUGES {
+        for key in ["process", "remote_port"] {
+            let label = state.label();
+            let query = format!("sum(tcpstate_{key}_connections{{state=\"{label}\"}})");
+            let equals = || {
+                let there = place.inside(truth::ss)[state] as f64;
+                prometheus.number(&query) == Some(there)
+            };
+            wait::until_within(PATIENCE, &query, equals);
+        }
+    }
+}
+
 #[test]
 fn serve_is_scraped_by_prometheus() {
     let Some(program) = program("prometheus") else { return };
@@ -113,7 +128,8 @@ fn serve_is_scraped_by_prometheus() {
     let _namespace = Namespace::enter();
     let place = Place::new();
     let netns = format!("path:{}", place.path().display());
-    let server = Server::start(&mut serve(&["--netns", &netns]));
+    let keys = ["--by", "process", "--by", "remote-port", "--netns", &netns];
+    let server = Server::start(&mut serve(&keys));
     let prometheus = Prometheus::start(&program, folder.path(), server.address);
     wait::until_within(PATIENCE, "the first scrape", || {
         !prometheus.query("tcpstate_exact").is_empty()
@@ -138,6 +154,7 @@ fn serve_is_scraped_by_prometheus() {
             wait::until_within(PATIENCE, &query, equals);
         }
     }
+    await_sums(&prometheus, &place);
     let own = server.metrics();
     for (series, count) in
         own.iter().filter(|(series, _)| series.starts_with("tcpstate_transitions_total"))

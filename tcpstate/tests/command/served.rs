@@ -2,7 +2,9 @@
 
 use std::process::Command;
 
-pub(crate) use tcpstate_tests::served::{Metrics, PATIENCE, Server, metrics, program};
+pub(crate) use tcpstate_tests::served::{
+    Metrics, PATIENCE, Server, metrics, program, without_listeners,
+};
 
 /// Returns a command that runs `tcpstate serve` on a port that the kernel chooses.
 pub(crate) fn serve(arguments: &[&str]) -> Command {

@@ -107,7 +107,7 @@ fn connect(listener: &Listener, address: IpAddr, held: &mut Vec<Socket>) {
 
 /// Returns all sockets that match a filter, and the number of sockets that the kernel listed.
 fn listed(filter: &Filter) -> (Vec<Listed>, u64) {
-    let query = Query { filter, cgroups: false, silence: false };
+    let query = Query::of(filter);
     // Timers change from one list to the next, so they are not compared.
     let push = |all: &mut Vec<Listed>, socket: &Listed| {
         all.push(Listed { detail: Detail::default(), ..*socket });

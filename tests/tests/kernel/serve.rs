@@ -66,7 +66,8 @@ fn serving_is_exact_without_privileges() {
         max_audit_cpu: MAX_AUDIT_CPU,
         drop_privileges: true,
         user: None,
-        max_series: None,
+        by: Vec::new(),
+        max_series: 100,
         durations: false,
         delivery_stats: Arc::default(),
     };

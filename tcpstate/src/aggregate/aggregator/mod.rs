@@ -6,6 +6,7 @@
 
 mod births;
 mod exactness;
+mod series;
 
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,7 @@ use super::{
     gauges::Gauges,
     histogram,
     namespaces::Namespaces,
+    owner_series::AllSeries,
     owners,
     providers::Providers,
     time_wait,
@@ -58,6 +60,8 @@ pub struct Aggregator {
     /// The total of `map_full` over all scans, and the total of `map_errors` over all scans.
     map_full: u64,
     map_errors: u64,
+    /// The series of counters by owner, if an exporter needs them.
+    series: Option<AllSeries>,
 }
 
 /// The end of the last scan, and its cost.
@@ -102,6 +106,7 @@ impl Aggregator {
             reconciles: 0,
             map_full: first.map_full,
             map_errors: first.map_errors,
+            series: None,
         };
         aggregator.settle_drift(&first.end);
         aggregator
@@ -186,6 +191,9 @@ impl Aggregator {
     pub fn snapshot(&mut self, reading: &Reading) -> Snapshot {
         self.observe(reading);
         let snapshot = self.aggregate(reading, &self.previous);
+        if let Some(owners) = &reading.owners {
+            self.update_series(owners, Some(&snapshot.states), reading.at.monotonic);
+        }
         self.previous = reading.clone();
         self.drop_finished(reading);
         snapshot

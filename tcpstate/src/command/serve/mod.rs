@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Result;
-use clap::{Args, ValueEnum, value_parser};
+use clap::{Args, value_parser};
 use tcpstate_common::histogram;
 use tokio::signal::unix::SignalKind;
 
@@ -21,18 +21,19 @@ use self::{
     manager::notify,
 };
 use super::{
-    duration, environment,
+    by, duration, environment,
     help::{ADVANCED, OUTPUT},
-    privileges, runtime,
+    owners, privileges, runtime,
     signals::{Signals, listen},
     values, warnings,
 };
 use crate::{
     aggregate::Reconcile,
     probe::{
-        HistogramOptions, MAX_NAMESPACES, MAX_TIMED, Netns, Options,
+        HistogramOptions, MAX_NAMESPACES, MAX_OWNERS, MAX_TIMED, Netns, Options, OwnerOptions,
         relinquish::{self, User},
     },
+    report::Key,
     serve::{DeliveryStats, Settings, Textfile, TracerHandle, http::AllowedHost},
 };
 
@@ -50,6 +51,7 @@ use crate::{
 #[command(before_long_help = "\
 Examples:
   sudo tcpstate serve                                    on 127.0.0.1:9919
+  sudo tcpstate serve --by process --by remote           also each process and peer
   sudo tcpstate serve --by netns                         also each namespace
   sudo tcpstate serve --hist                             also durations
   sudo tcpstate serve --netns pid:1 --listen [::1]:9919  the host, from a container
@@ -97,13 +99,15 @@ pub(super) struct Arguments {
     )]
     netns: Netns,
 
-    /// Add series by netns, cgroup or local-port
+    /// Add series by process, remote or another key
     ///
-    /// Key of additional series: netns, cgroup or local-port. netns adds gauges and needs
-    /// CAP_SYS_ADMIN, because all network namespaces are counted. cgroup and local-port add
-    /// transitions and durations, but no gauges.
-    #[arg(long, value_name = "KEY", hide_possible_values = true)]
-    by: Option<SeriesBy>,
+    /// Key of additional series; repeatable: process, comm, user, cgroup, unit, container, netns,
+    /// local-port, remote or remote-port. Each value of the key gets gauges and counters of its
+    /// own. netns needs CAP_SYS_ADMIN, because all network namespaces are counted. cgroup,
+    /// local-port and, with --hist, netns also add transitions and durations, for the first of
+    /// these keys.
+    #[arg(long, value_name = "KEY", value_parser = parse_key)]
+    by: Vec<Key>,
 
     /// Also serve histograms of durations
     ///
@@ -160,15 +164,24 @@ pub(super) struct Arguments {
 
     /// Maximum number of groups
     ///
-    /// Maximum number of groups of --by. The other groups are summed as `other`. For transitions
-    /// and durations, the first N groups are kept, 210 KiB each.
+    /// Maximum number of groups of each --by. The other groups are summed as `other`. A group
+    /// without sockets gives its place to another group after a minute. For transitions and
+    /// durations, the first N groups are kept, 210 KiB each.
     #[arg(long, alias = "most-series", value_name = "N", default_value = "100", value_parser = value_parser!(u32).range(1..=10_000), help_heading = ADVANCED)]
     max_series: u32,
 
-    /// Maximum sockets to time
+    /// Maximum number of owners
     ///
-    /// Maximum number of sockets to time at once, and of time-wait sockets. Each socket uses 324
-    /// bytes. The limit applies with --hist, --by cgroup or --by local-port.
+    /// Maximum number of owners to count: of the combinations of the values of all keys of --by.
+    /// The sockets of other owners are counted as `other`. An owner that has ended gives its place
+    /// back.
+    #[arg(long, value_name = "N", requires = "by", default_value_t = MAX_OWNERS, value_parser = value_parser!(u32).range(1..=1_048_576), help_heading = ADVANCED)]
+    max_owners: u32,
+
+    /// Maximum sockets to time or to count by owner
+    ///
+    /// Maximum number of sockets to time or to count by owner at once, and of time-wait sockets.
+    /// Each socket uses 324 bytes. The limit applies with --hist or --by.
     #[arg(long, value_name = "N", default_value_t = MAX_TIMED, value_parser = value_parser!(u32).range(1..=16_777_216), help_heading = ADVANCED)]
     max_sockets: u32,
 
@@ -191,25 +204,22 @@ pub(super) struct Arguments {
 /// connections in reserve.
 const FILES: u64 = 512;
 
-/// The key of the additional series.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum SeriesBy {
-    /// Network namespaces
-    Netns,
-    /// Cgroups, such as containers and services: transitions, and durations with --hist
-    Cgroup,
-    /// Local ports: transitions, and durations with --hist
-    LocalPort,
+/// Parses a key of the additional series.
+fn parse_key(text: &str) -> Result<Key, String> {
+    let keys = by::parse(text, &owners::KEYS)?.0;
+    match keys[..] {
+        [key] => Ok(key),
+        _ => Err("expected one key; repeat --by for more".to_owned()),
+    }
 }
 
-impl SeriesBy {
-    /// Returns the key of the histograms in the kernel.
-    const fn of_histograms(self) -> histogram::By {
-        match self {
-            Self::Netns => histogram::By::Netns,
-            Self::Cgroup => histogram::By::Cgroup,
-            Self::LocalPort => histogram::By::LocalPort,
-        }
+/// Returns the key of the histograms in the kernel, if the key has histograms.
+const fn of_histograms(key: Key) -> Option<histogram::By> {
+    match key {
+        Key::Netns => Some(histogram::By::Netns),
+        Key::Cgroup => Some(histogram::By::Cgroup),
+        Key::LocalPort => Some(histogram::By::LocalPort),
+        _ => None,
     }
 }
 
@@ -235,10 +245,10 @@ impl FromStr for Listen {
 
 impl Arguments {
     fn options(&self) -> Result<Options, Error> {
-        let netns = match (self.by, &self.netns) {
-            (None | Some(SeriesBy::Cgroup | SeriesBy::LocalPort), netns) => netns.clone(),
-            (Some(SeriesBy::Netns), Netns::Own | Netns::All) => Netns::All,
-            (Some(SeriesBy::Netns), _) => return Err(Error::OneNamespace),
+        let netns = match &self.netns {
+            netns if !self.by.contains(&Key::Netns) => netns.clone(),
+            Netns::Own | Netns::All => Netns::All,
+            _ => return Err(Error::OneNamespace),
         };
         Ok(Options {
             netns,
@@ -248,7 +258,30 @@ impl Arguments {
             max_scan_sockets: self.max_scan_sockets.map(NonZeroU32::get),
             keep_scan_map: !self.keep_privileges,
             histograms: self.histograms(),
+            owners: self.owners(),
             ..Options::default()
+        })
+    }
+
+    /// Returns the keys of the additional series, without duplicates.
+    fn keys(&self) -> Vec<Key> {
+        let mut keys = Vec::new();
+        for &key in &self.by {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        keys
+    }
+
+    /// Returns the options of counting by owner. The kernel half counts the combinations of the
+    /// values of all keys.
+    fn owners(&self) -> Option<OwnerOptions> {
+        let by = self.keys();
+        (!by.is_empty()).then_some(OwnerOptions {
+            by,
+            max_owners: self.max_owners,
+            max_sockets: self.max_sockets,
         })
     }
 
@@ -256,10 +289,10 @@ impl Arguments {
     /// need histograms even without `--hist`, because the histograms count the transitions of each
     /// group.
     fn histograms(&self) -> Option<HistogramOptions> {
-        let is_wanted =
-            self.hist || matches!(self.by, Some(SeriesBy::Cgroup | SeriesBy::LocalPort));
-        is_wanted.then(|| HistogramOptions {
-            by: self.by.map(SeriesBy::of_histograms),
+        let has_groups = |key: &Key| self.hist || *key != Key::Netns;
+        let by = self.by.iter().filter(|key| has_groups(key)).find_map(|&key| of_histograms(key));
+        (self.hist || by.is_some()).then_some(HistogramOptions {
+            by,
             max_groups: self.max_series,
             max_sockets: self.max_sockets,
         })
@@ -315,8 +348,8 @@ async fn serve(arguments: &Arguments) -> Result<()> {
         max_audit_cpu: arguments.audit.max_audit_cpu,
         drop_privileges: !arguments.keep_privileges,
         user: arguments.user,
-        max_series: (arguments.by == Some(SeriesBy::Netns))
-            .then_some(arguments.max_series as usize),
+        by: arguments.keys(),
+        max_series: arguments.max_series as usize,
         durations: arguments.hist,
         delivery_stats: Arc::new(DeliveryStats {
             has_textfile: textfile.is_some(),

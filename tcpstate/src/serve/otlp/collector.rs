@@ -176,8 +176,8 @@ fn instrument(metric: &Metric) -> (String, &'static str) {
             let name = name.strip_prefix("tcpstate_").unwrap_or(name);
             let (name, unit) = match metric.unit() {
                 Some("seconds") => (name.trim_end_matches("_seconds"), "s"),
+                Some("ratio") | None => (name, "1"),
                 Some(_) => (name.trim_end_matches("_bytes"), "By"),
-                None => (name, "1"),
             };
             (format!("tcpstate.{name}"), unit)
         }

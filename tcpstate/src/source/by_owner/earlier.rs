@@ -60,7 +60,7 @@ impl Listed {
 /// Lists the full sockets that can have a later event. Without `sock_diag`, sockets have no
 /// cookies, and the list is empty.
 fn list(filter: &Filter) -> Vec<Socket> {
-    let query = Query { filter, cgroups: true, silence: false };
+    let query = Query { cgroups: true, ..Query::of(filter) };
     let add = |list: &mut Vec<Socket>, socket: &Socket| {
         let is_full = socket.state != State::SynRecv && !socket.detail.is_time_wait;
         if is_full && socket.cookie != 0 {

@@ -34,6 +34,10 @@ use crate::{
 /// How long an owner that is no process has no socket before another owner can get its number.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// How often the row of unknown owners is read again. A time-wait socket counts there for about a
+/// microsecond, until its full socket closes. The smallest reading lacks such sockets.
+const UNKNOWN_READINGS: u32 = 4;
+
 /// The counters of all owners at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct OwnerReading {
@@ -67,6 +71,8 @@ pub struct RowReading {
     /// The only process that had connections to the owner's destination at the start. The field is
     /// `None` if there was no such process or if the process has ended.
     pub likely: Option<Process>,
+    /// Whether the owner is a process that has ended and has no sockets.
+    pub has_ended: bool,
 }
 
 /// The maps of the counters by owner, and what user space knows of each owner.
@@ -93,6 +99,8 @@ struct Known {
     base: [i64; STATE_SLOTS],
     /// Since when the owner has had no socket.
     idle: Option<Instant>,
+    /// Whether the owner is a process that has ended and had no sockets at the last reading.
+    has_ended: bool,
     /// Whether the map from keys to numbers lacks the owner, because another number has its key.
     is_replaced: bool,
     /// The process that had connections to the owner's destination at the start.
@@ -130,7 +138,7 @@ impl ByOwner {
             (self.numbered, self.has_changed) = (numbered, false);
         }
         let mut rows = Vec::with_capacity(self.known.len() + 2);
-        let unknown = self.row(OWNER_UNKNOWN)?;
+        let mut unknown = self.row(OWNER_UNKNOWN)?;
         let other = self.row(OWNER_OTHER)?;
         for (number, kind, sums) in
             [(OWNER_UNKNOWN, OwnerKind::Unknown, unknown), (OWNER_OTHER, OwnerKind::Other, other)]
@@ -141,6 +149,7 @@ impl ByOwner {
                 counts: sums.counts,
                 live: sums.live,
                 likely: None,
+                has_ended: false,
             });
         }
         let now = Instant::now();
@@ -150,9 +159,20 @@ impl ByOwner {
             let Some(known) = self.known.get_mut(&number) else { continue };
             let live = known.live(&sums);
             known.idle = (live[LIVE_REFERENCES] == 0).then(|| known.idle.unwrap_or(now));
+            // A process that has ended stays ended.
+            known.has_ended =
+                known.idle.is_some() && (known.has_ended || self.hook.has_ended(&known.key));
+            let has_ended = known.has_ended;
             let kind = Arc::clone(&known.kind);
             let likely = known.holder.likely();
-            rows.push(RowReading { id: known.id, kind, counts: sums.counts, live, likely });
+            let (id, counts) = (known.id, sums.counts);
+            rows.push(RowReading { id, kind, counts, live, likely, has_ended });
+        }
+        for _ in 0..UNKNOWN_READINGS {
+            unknown.counts = unknown.counts.min(&self.row(OWNER_UNKNOWN)?.counts);
+        }
+        if let Some(row) = rows.first_mut() {
+            row.counts = unknown.counts;
         }
         Ok(OwnerReading {
             by: self.hook.by.clone(),
@@ -214,8 +234,7 @@ impl ByOwner {
             if self.hook.bits & OWNER_PROCESS == 0 {
                 return idle.elapsed() >= IDLE;
             }
-            // A missing entry belongs to a process that did not fit in the map.
-            self.hook.processes.get(&process_of(&known.key), 0).map_or(true, |ended| ended != 0)
+            self.hook.has_ended(&known.key)
         };
         let candidates = self.known.iter().filter(|(_, known)| is_gone(known));
         candidates.map(|(&number, _)| number).collect()
@@ -265,6 +284,7 @@ impl ByOwner {
             kind: Arc::new(OwnerKind::Group(values)),
             base: [0; STATE_SLOTS],
             idle: None,
+            has_ended: false,
             is_replaced: false,
             holder: Holder::None,
         };
@@ -311,6 +331,15 @@ impl Sums {
         }
         sums.live = live.map(|count| count.cast_signed().into());
         sums
+    }
+}
+
+impl OwnerHook {
+    /// Returns whether an owner is a process that has ended.
+    fn has_ended(&self, key: &OwnerKey) -> bool {
+        // A missing entry belongs to a process that did not fit in the map.
+        let entry = || self.processes.get(&process_of(key), 0);
+        self.bits & OWNER_PROCESS != 0 && entry().map_or(true, |ended| ended != 0)
     }
 }
 

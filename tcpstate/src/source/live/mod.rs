@@ -6,6 +6,7 @@ mod losses;
 mod processor_time;
 mod scan;
 mod surroundings;
+mod survey;
 
 use std::{sync::Arc, time::Duration};
 

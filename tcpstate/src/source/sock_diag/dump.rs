@@ -44,7 +44,7 @@ pub(super) fn request(
     let request = InetRequest {
         family: u8::try_from(family).expect("families of sockets are small numbers"),
         protocol: IPPROTO_TCP,
-        extensions: if query.silence { ExtensionFlags::INFO } else { ExtensionFlags::empty() },
+        extensions: extensions(query),
         states: StateFlags::from_bits_truncate(query.filter.states.bits()),
         socket_id: any,
     };
@@ -64,6 +64,13 @@ pub(super) fn request(
         program.emit(&mut bytes[body..]);
     }
     bytes
+}
+
+fn extensions(query: &Query<'_>) -> ExtensionFlags {
+    let mut extensions = ExtensionFlags::empty();
+    extensions.set(ExtensionFlags::INFO, query.silence);
+    extensions.set(ExtensionFlags::SKMEMINFO, query.drops);
+    extensions
 }
 
 /// Whether a list is consistent, or the socket tables changed during the dump.

@@ -72,6 +72,9 @@ pub struct Detail {
     pub retransmits: u8,
     /// The time since the peer's last ACK, if this time was requested and is known.
     pub silence: Option<Duration>,
+    /// The number of packets that the socket has dropped, if the number was requested and is known.
+    /// A listener drops SYNs and the last packets of handshakes. The number overflows to 0.
+    pub drops: Option<u32>,
 }
 
 /// The file that belongs to a socket while a program has the socket open. The inode of this file
@@ -95,6 +98,16 @@ pub struct Query<'a> {
     /// Whether the request asks for the time since the peer's last ACK. The kernel needs more time
     /// for each socket if the time since the last ACK is requested.
     pub silence: bool,
+    /// Whether the request asks for the number of packets that each socket has dropped.
+    pub drops: bool,
+}
+
+impl<'a> Query<'a> {
+    /// Returns a request without further details.
+    #[must_use]
+    pub const fn of(filter: &'a Filter) -> Self {
+        Self { filter, cgroups: false, silence: false, drops: false }
+    }
 }
 
 /// The result of a request for the list of sockets.
@@ -130,7 +143,7 @@ pub fn collect<A>(
 
 /// Counts the matching sockets by state. The result has the kernel's state number as its index.
 pub fn count_by_state(filter: &Filter) -> Result<[u64; STATE_SLOTS], Error> {
-    let query = Query { filter, cgroups: false, silence: false };
+    let query = Query::of(filter);
     let by_state = |counts: &mut [u64; STATE_SLOTS], socket: &Socket| {
         counts[socket.state.number()] += 1;
     };
@@ -176,7 +189,7 @@ fn list(query: &Query<'_>, each: &mut dyn FnMut(&Socket)) -> Result<bool, Error>
         // is too short.
         let receive = |mut buffer: &mut [u8]| socket.recv(&mut buffer, libc::MSG_TRUNC);
         let end = dump::read(&mut buffer, sequence, receive, |bytes| {
-            each(&record::parse(bytes, query.cgroups || query.silence)?);
+            each(&record::parse(bytes, query.cgroups || query.silence || query.drops)?);
             Ok(())
         })?;
         if end == End::Interrupted {

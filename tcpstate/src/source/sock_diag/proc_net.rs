@@ -74,6 +74,7 @@ fn socket(row: &str) -> Option<Socket> {
         is_time_wait: running == "03",
         retransmits: u8::try_from(retransmits).unwrap_or(u8::MAX),
         silence: None,
+        drops: None,
     };
     Some(Socket { state, local, remote, holder, cgroup: None, cookie: 0, detail })
 }

@@ -15,6 +15,9 @@ const INET_DIAG_CGROUP_ID: u16 = 21;
 /// sends this attribute only if the request asks for the attribute. Only full sockets have a
 /// `struct tcp_info`.
 const INET_DIAG_INFO: u16 = 2;
+/// The number of the attribute that contains the memory counters of a socket (`linux/inet_diag.h`).
+/// The kernel sends this attribute only if the request asks for the attribute.
+const INET_DIAG_SKMEMINFO: u16 = 7;
 
 /// The byte offset of the field `idiag_expires` in a record. The unit of the field is milliseconds.
 /// The netlink library does not return the expiry of time-wait sockets.
@@ -22,6 +25,8 @@ const EXPIRES: usize = 52;
 /// The byte offset of the field `tcpi_last_ack_recv` in `struct tcp_info`. The unit of the field is
 /// milliseconds.
 const LAST_ACK_RECEIVED: usize = 56;
+/// The byte offset of the number of drops in the memory counters (`SK_MEMINFO_DROPS`).
+const DROPS: usize = 32;
 
 /// Parses a record.
 pub(super) fn parse(bytes: &[u8], wants_attributes: bool) -> Result<Socket, Error> {
@@ -55,6 +60,7 @@ pub(super) fn parse(bytes: &[u8], wants_attributes: bool) -> Result<Socket, Erro
             retransmits,
             // A mini socket has no `struct tcp_info`.
             silence: attributes.silence,
+            drops: attributes.drops,
         },
     })
 }
@@ -63,6 +69,7 @@ pub(super) fn parse(bytes: &[u8], wants_attributes: bool) -> Result<Socket, Erro
 struct Attributes {
     cgroup: Option<u64>,
     silence: Option<Duration>,
+    drops: Option<u32>,
 }
 
 impl Attributes {
@@ -79,6 +86,7 @@ impl Attributes {
                     let silence = milliseconds(attribute.value(), LAST_ACK_RECEIVED);
                     read.silence = Some(silence.ok_or("tcp_info of less than 60 bytes")?);
                 }
+                INET_DIAG_SKMEMINFO => read.drops = number(attribute.value(), DROPS),
                 _ => {}
             }
         }
@@ -89,6 +97,10 @@ impl Attributes {
 /// Reads a number of milliseconds from the bytes of a record. The function returns `None` if there
 /// are too few bytes for the number.
 fn milliseconds(bytes: &[u8], at: usize) -> Option<Duration> {
+    number(bytes, at).map(|number| Duration::from_millis(number.into()))
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
     let number = bytes.get(at..at + 4)?.try_into().expect("these are four bytes");
-    Some(Duration::from_millis(u32::from_ne_bytes(number).into()))
+    Some(u32::from_ne_bytes(number))
 }

@@ -192,7 +192,7 @@ fn count(answers: &[&[&[u8]]], filter: &Filter) -> Result<(u64, u64), Error> {
         sockets.iter().for_each(each);
         Ok(end == End::Whole)
     };
-    let query = Query { filter, cgroups: false, silence: false };
+    let query = Query::of(filter);
     let answer = sum(list, &query, || 0, |sum, _| *sum += 1)?;
     Ok((answer.sum, answer.listed))
 }

@@ -124,7 +124,7 @@ impl Metric {
     /// Returns the unit in the suffix of the metric's name. Returns `None` if the name has no unit.
     #[must_use]
     pub fn unit(&self) -> Option<&'static str> {
-        ["seconds", "bytes"].into_iter().find(|unit| self.name.ends_with(unit))
+        ["seconds", "bytes", "ratio"].into_iter().find(|unit| self.name.ends_with(unit))
     }
 
     /// Adds a sample to the metric. The caller must not add two samples with equal labels.

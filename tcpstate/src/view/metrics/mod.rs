@@ -7,6 +7,7 @@
 mod durations;
 mod exposition;
 mod metric;
+mod owners;
 mod series;
 
 pub use self::{
@@ -24,7 +25,7 @@ use tcpstate_common::{
 };
 
 use self::metric::Metrics;
-use crate::report::{Family, Hooks, Snapshot};
+use crate::report::{Family, Hooks, KeySeries, ListenDrops, LocalPorts, Snapshot};
 
 /// The exported data that is not in the snapshot.
 #[derive(Clone, Debug)]
@@ -44,6 +45,12 @@ pub struct Exporter {
     /// The number of texts that could not be written to the text file. The field is `None` if no
     /// text file is written.
     pub textfile_errors: Option<u64>,
+    /// The counters by owner, for each key of `--by`.
+    pub owners: Vec<KeySeries>,
+    /// The packets that listeners dropped, if they are known.
+    pub listen_drops: Option<ListenDrops>,
+    /// The local ports at the last audit, if they are known.
+    pub local_ports: Option<LocalPorts>,
     /// The counts of failed pushes. The field is `None` if metrics are not pushed to a receiver.
     pub pushed: Option<Pushed>,
 }
@@ -69,12 +76,14 @@ pub fn metrics(
     let mut all = Metrics::default();
     sockets(&mut all, snapshot);
     time_wait(&mut all, snapshot);
+    ports(&mut all, exporter);
     if let Some(series) = series {
         series.show(&mut all);
     }
     if let Some(durations) = durations {
         durations.show(&mut all, exporter.hooks);
     }
+    owners::show(&mut all, &exporter.owners, &snapshot.states);
     accuracy(&mut all, snapshot, exporter);
     costs(&mut all, snapshot);
     about(&mut all, exporter);
@@ -145,6 +154,25 @@ fn time_wait(all: &mut Metrics, snapshot: &Snapshot) {
     let help = "Time-wait sockets that were not created because the limit was reached.";
     let overflows = all.metric(Kind::Counter, "tcpstate_time_wait_overflows", help);
     overflows.known(&[], time_wait.overflows);
+}
+
+/// Adds the metrics of listeners and of local ports, which lists of sockets show.
+fn ports(all: &mut Metrics, exporter: &Exporter) {
+    let help = "Packets that the listeners of a local port dropped, for example because the accept queue was full.";
+    let drops = all.metric(Kind::Counter, "tcpstate_listen_drops", help);
+    if let Some(ListenDrops { ports, other }) = &exporter.listen_drops {
+        for (port, count) in ports {
+            drops.sample(&[("local_port", &port.to_string())], *count);
+        }
+        drops.sample(&[("local_port", "other")], *other);
+    }
+    let ports = exporter.local_ports;
+    let help = "Local ports in use at the last audit, for the fullest source, destination and port, as a share of the available ports.";
+    all.metric(Kind::Gauge, "tcpstate_local_ports_used_ratio", help)
+        .known(&[], ports.map(|ports| ports.used_ratio()));
+    let help = "Local ports that connect() could choose from at the last audit.";
+    all.metric(Kind::Gauge, "tcpstate_local_ports_available", help)
+        .known(&[], ports.map(|ports| ports.available));
 }
 
 /// Adds the metrics that describe the accuracy of the numbers.

@@ -110,7 +110,7 @@ impl SocketTable {
         let mut table = Self::default();
         for (states, silence) in [(vec![State::Listen], false), (alone, true), (others, false)] {
             let filter = Filter { states: states.into_iter().collect(), ..Filter::default() };
-            let query = Query { filter: &filter, cgroups: false, silence };
+            let query = Query { silence, ..Query::of(&filter) };
             let answer = sock_diag::collect(
                 &query,
                 || table.clone(),
