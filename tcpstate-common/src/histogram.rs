@@ -230,6 +230,9 @@ impl By {
         [Self::LocalPort, Self::RemotePort, Self::Remote, Self::Netns, Self::Cgroup, Self::Comm];
 }
 
+/// The number of ports of an element of the map of ports that a process has listened on.
+pub const SERVER_PORTS_OF_ELEMENT: usize = 8;
+
 /// The stored state of a time-wait socket, from which its durations are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]

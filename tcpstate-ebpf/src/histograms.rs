@@ -7,8 +7,11 @@
 use aya_ebpf::bindings::BPF_NOEXIST;
 use tcpstate_common::{
     State,
-    abi::{CONTROL_BUFFER, FLAGS_BY_SHIFT, UNKNOWN_DURATION},
-    histogram::{BUCKET_SLOTS, By, GROUP_OTHER, GroupKey, Histogram, SLOTS, SUM_BITS, bucket_of},
+    abi::{CONTROL_BUFFER, FLAGS_BY_SHIFT, UNKNOWN_DURATION, is_birth},
+    histogram::{
+        BUCKET_SLOTS, By, GROUP_OTHER, GroupKey, Histogram, SERVER_PORTS_OF_ELEMENT, SLOTS,
+        SUM_BITS, bucket_of,
+    },
 };
 
 use crate::{
@@ -17,7 +20,7 @@ use crate::{
     cgroups,
     config::config,
     kernel::EEXIST,
-    maps::{GROUP_IDS, GROUPED, GROUPS, HISTOGRAMS, histogram_slots},
+    maps::{GROUP_IDS, GROUPED, GROUPS, HISTOGRAMS, SERVER_PORTS, histogram_slots},
     sock::Sock,
 };
 
@@ -134,14 +137,70 @@ pub(crate) fn is_by_owner() -> bool {
     by() == By::Comm as u32
 }
 
+/// Notes the port of a listener, if sockets are grouped by port. The birth of a child also shows
+/// the port, because a listener may not have its port yet when it enters LISTEN.
+#[inline(always)]
+pub(crate) fn observe_listener<A: Access>(sock: Sock<A>, from: usize, to: usize) {
+    let is_child = to == State::SynRecv as usize && is_birth(from, to);
+    if is_by_port() && (to == State::Listen as usize || is_child) {
+        note_server_port(sock.held_port());
+    }
+}
+
+/// Notes the local port of a request socket, if sockets are grouped by port.
+#[inline(always)]
+pub(crate) fn observe_request<A: Access>(req: Sock<A>) {
+    if is_by_port() {
+        note_server_port(req.held_port());
+    }
+}
+
+/// Returns whether sockets are grouped by a port; the verifier knows the value.
+#[inline(always)]
+fn is_by_port() -> bool {
+    by() == By::LocalPort as u32 || by() == By::RemotePort as u32
+}
+
+#[inline(never)]
+fn note_server_port(port: u16) {
+    let Some(mark) = server_port(port) else { return };
+    // SAFETY: `mark` points to a byte of a map element, which stays valid while the program runs.
+    // Every program writes the same value.
+    unsafe {
+        if port != 0 && mark.read_volatile() == 0 {
+            mark.write_volatile(1);
+        }
+    }
+}
+
+#[inline(always)]
+fn is_server_port(port: u16) -> bool {
+    // SAFETY: `mark` points to a byte of a map element, which stays valid while the program runs.
+    server_port(port).is_some_and(|mark| unsafe { mark.read_volatile() } != 0)
+}
+
+/// Returns the byte of a port in [`SERVER_PORTS`].
+#[inline(always)]
+fn server_port(port: u16) -> Option<*mut u8> {
+    let port = u32::from(port);
+    let element = SERVER_PORTS.get_ptr_mut(port / SERVER_PORTS_OF_ELEMENT as u32)?;
+    let index = port as usize & (SERVER_PORTS_OF_ELEMENT - 1);
+    // SAFETY: the index is masked to the length of the element.
+    Some(unsafe { element.cast::<u8>().add(index) })
+}
+
 /// Returns the key of a socket's group.
 #[inline(always)]
 fn key<A: Access>(sock: Sock<A>, from: usize, owner: GroupKey) -> GroupKey {
     let by = by();
+    // A port that connect() chose has no group of its own: the local port of a client, and the
+    // remote port of a server.
     let words = if by == By::LocalPort as u32 {
-        [u64::from(sock.local_port(from)), 0]
+        let port = sock.local_port(from);
+        [if is_server_port(port) { u64::from(port) } else { 0 }, 0]
     } else if by == By::RemotePort as u32 {
-        [u64::from(sock.remote_port()), 0]
+        let is_server = is_server_port(sock.local_port(from));
+        [if is_server { 0 } else { u64::from(sock.remote_port()) }, 0]
     } else if by == By::Remote as u32 {
         sock.remote()
     } else if by == By::Netns as u32 {

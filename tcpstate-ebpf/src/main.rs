@@ -29,6 +29,7 @@
 //! | [`event_filter`], [`connection`] | the events that match |
 //! | [`socket_table`] | the state of each full socket between its events |
 //! | [`scan`] | first observations during a scan |
+//! | [`failures`] | the counts of failed connects |
 //! | [`losses`] | events that tests make the programs lose |
 //! | [`namespaces`], [`families`] | the counters to which an event adds |
 //! | [`sock`], [`process`], [`cgroups`] | reads of kernel structs |
@@ -65,6 +66,7 @@ mod count;
 mod durations;
 mod event_filter;
 mod events;
+mod failures;
 mod families;
 mod functions;
 mod histograms;

@@ -7,11 +7,12 @@ use aya_ebpf::{
 };
 use tcpstate_common::{
     abi::{
-        AcceptedSocket, COMM_BYTES, CpuSlots, EarlierSocket, EventMemory, MiniOwner,
-        NamespaceSlots, OwnerHint, OwnerKey, OwnerMemory, OwnerRow, ProcessKey, SocketState,
+        AcceptedSocket, COMM_BYTES, CpuSlots, EarlierSocket, EventMemory, FAILED_CONNECT_SLOTS,
+        MiniOwner, NamespaceSlots, OwnerHint, OwnerKey, OwnerMemory, OwnerRow, ProcessKey,
+        SocketState,
     },
     filter::{PORT_SETS, PortSet},
-    histogram::{GroupKey, Histogram, HistogramSlots, TimedMini},
+    histogram::{GroupKey, Histogram, HistogramSlots, SERVER_PORTS_OF_ELEMENT, TimedMini},
 };
 
 use crate::slots::{Slot, Table};
@@ -128,6 +129,11 @@ pub(crate) static GROUPS: HashMap<GroupKey, u32, 1> = HashMap::new();
 #[btf_map]
 pub(crate) static GROUP_IDS: Queue<u32, 1> = Queue::new();
 
+/// The ports on which a process has listened. A port is 1 byte of 8,192 elements of 8 bytes. The
+/// map has its full size only if sockets are grouped by port.
+#[btf_map]
+pub(crate) static SERVER_PORTS: Array<[u8; SERVER_PORTS_OF_ELEMENT], 1> = Array::new();
+
 /// The state of each time-wait socket until the socket ends, for histograms.
 pub(crate) const TIMED_MINIS: Table<TimedMini> =
     Table { slots: &MINI_SLOTS, overflow: &MINI_OVERFLOW };
@@ -202,6 +208,10 @@ static MINI_OWNER_EXCESS: HashMap<u64, MiniOwner, 1> = HashMap::new();
 /// The data that each CPU keeps for counters by owner.
 #[btf_map]
 pub(crate) static OWNER_MEMORY: PerCpuArray<OwnerMemory, 1> = PerCpuArray::new();
+
+/// The number of failed connects for each error, if user space asks for them.
+#[btf_map]
+pub(crate) static FAILED_CONNECTS: PerCpuArray<[u64; FAILED_CONNECT_SLOTS], 1> = PerCpuArray::new();
 
 /// Returns this CPU's first element of [`CPU_SLOTS`], which also has the counts that belong to no
 /// socket.

@@ -21,7 +21,7 @@ use crate::{
     config::config,
     connection::Mini,
     event_filter::{self, Verdict},
-    histograms::HistogramRef,
+    histograms::{self, HistogramRef},
     kernel::now,
     maps::{TIMED_MINIS, TIMED_REQUESTS, histogram_slots},
     sock::Sock,
@@ -237,6 +237,7 @@ pub(crate) fn request_restarted(request: u64) {
 #[inline(always)]
 pub(crate) fn request_dropped<A: Access>(req: Sock<A>, control: u32) {
     if is_asked_for() {
+        histograms::observe_request(req);
         let since = forget_request(req.address());
         let duration = if since == 0 { UNKNOWN_DURATION } else { now() - since };
         if does_match(req, State::SynRecv as usize, CLOSE) {

@@ -26,6 +26,7 @@ use crate::{
     durations,
     event_filter::{self, Verdict},
     events::{self, Transition},
+    histograms,
     kernel::now,
     maps, owners, ring,
     sock::Sock,
@@ -63,6 +64,9 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     // One read of the control word decides about the count, the line and the duration.
     let control = config::control();
     ring::count_tracked(control, flags);
+    if has_histograms {
+        histograms::observe_listener(sock, from, to);
+    }
     // The function `facts` must see the close of every socket, even if the socket does not match
     // the filter. If `facts` missed a close, the next socket at the address could be mistaken for
     // the closed socket.

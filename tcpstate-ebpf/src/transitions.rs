@@ -11,7 +11,7 @@ use aya_ebpf::{
 use crate::{
     access::{Access, Probed, Typed},
     config::config,
-    count,
+    count, failures,
     sock::Sock,
 };
 
@@ -69,5 +69,6 @@ fn count<A: Access>(sock: Sock<A>, from: u64, to: u64) {
         }
     } else if sock.is_counted() {
         count::transition(sock, from, to, config!(flags));
+        failures::count(sock, from, to);
     }
 }

@@ -10,11 +10,12 @@ use std::{
 
 use tcpstate_common::abi::STATE_SLOTS;
 
+use self::exports::Exports;
 use crate::{
     aggregate::{Aggregator, Providers, Reconcile, Situation, Way},
     probe::{Error, Options, Probe, Pulse},
     report::{Attached, Histograms, Hooks, Limit, Losses, Minis, Missed, Snapshot, Start, Verdict},
-    source::{Events, Reading, live::Live, survey::Survey},
+    source::{Events, Reading, live::Live},
 };
 
 /// The maximum time between two removals of the entries of network namespaces that no longer exist.
@@ -40,10 +41,8 @@ pub struct Tracer {
     last_removal: Instant,
     /// The time of the last cut that only looked for events without a line.
     last_loss_cut: Instant,
-    /// The time of the last reading of the counters by owner.
-    last_owners: Instant,
-    /// The numbers that only lists of sockets show, if an exporter needs them.
-    survey: Option<Survey>,
+    /// The state that only exporters need.
+    exports: Exports,
     /// The error of the last scan or audit that lacked memory, if the caller has not taken it.
     failed_scan: Option<Error>,
 }
@@ -64,8 +63,7 @@ impl Tracer {
             reported: live.limits(),
             last_removal: first.end.at.monotonic,
             last_loss_cut: first.end.at.monotonic,
-            last_owners: first.end.at.monotonic,
-            survey: None,
+            exports: Exports::new(first.end.at.monotonic, live.failed_connects()?),
             failed_scan: None,
             live,
         })
@@ -109,7 +107,7 @@ impl Tracer {
             self.tolerate(listed)?;
         }
         reading.owners = self.live.read_owners()?;
-        self.last_owners = reading.at.monotonic;
+        self.exports.owners_read(reading.at.monotonic);
         let mut snapshot = self.aggregator.snapshot(&reading);
         self.live.begin_interval();
         let limits = self.live.limits();

@@ -57,7 +57,8 @@ pub struct Config {
 /// separate copy of the hot path, which contains no code for other configurations.
 #[must_use]
 pub const fn is_plain(flags: u32, netns: u32, family: u32) -> bool {
-    const DETOURS: u32 = FLAG_ATOMIC | FLAG_LOG | FLAG_DROP | FLAG_NAMESPACES | FLAG_FAMILIES;
+    const DETOURS: u32 =
+        FLAG_ATOMIC | FLAG_LOG | FLAG_DROP | FLAG_NAMESPACES | FLAG_FAMILIES | FLAG_FAILURES;
     flags & DETOURS == 0 && netns != 0 && family == 0
 }
 
@@ -93,8 +94,10 @@ pub const FLAG_DROP_TRACKED: u32 = 1 << 9;
 /// Flag of [`Config::flags`]: the programs count by [owner](super::owners), as
 /// [`Config::owner_keys`] says.
 pub const FLAG_OWNERS: u32 = 1 << 10;
+/// Flag of [`Config::flags`]: the counting program counts failed connects by error.
+pub const FLAG_FAILURES: u32 = 1 << 11;
 /// The number of flags in [`Config::flags`] that are in use.
-const FLAG_BITS: u32 = 11;
+const FLAG_BITS: u32 = 12;
 /// Position of the lowest bit of the grouping key in [`Config::flags`]. The grouping key of
 /// histograms is a [`By`](crate::histogram::By), or 0 for none.
 pub const FLAGS_BY_SHIFT: u32 = 24;
@@ -331,6 +334,7 @@ mod tests {
         FLAG_HISTOGRAMS,
         FLAG_DROP_TRACKED,
         FLAG_OWNERS,
+        FLAG_FAILURES,
     ];
 
     #[test]

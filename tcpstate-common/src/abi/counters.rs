@@ -206,6 +206,12 @@ impl NamespaceSlots {
     };
 }
 
+/// Number of slots of the counts of failed connects. The slot of a failed connect is the number of
+/// the socket's error.
+pub const FAILED_CONNECT_SLOTS: usize = 256;
+/// The slot of the connects that found no free local port. No error has this number.
+pub const FAILED_WITHOUT_PORT: usize = FAILED_CONNECT_SLOTS - 1;
+
 // SAFETY: `CpuSlots` is a `repr(C)` struct of integers without padding, so every bit pattern is
 // valid.
 #[cfg(feature = "user")]

@@ -4,8 +4,8 @@
 use tcpstate_common::{
     abi::{
         Config, EventOffsets, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP, FLAG_DROP_TRACKED, FLAG_EVENTS,
-        FLAG_FAMILIES, FLAG_LOG, FLAG_MAKE_COOKIES, FLAG_NAMESPACES, OwnerOffsets, PidConfig,
-        RecordOffsets, is_plain,
+        FLAG_FAILURES, FLAG_FAMILIES, FLAG_LOG, FLAG_MAKE_COOKIES, FLAG_NAMESPACES, OwnerOffsets,
+        PidConfig, RecordOffsets, is_plain,
     },
     histogram::By,
 };
@@ -58,7 +58,7 @@ pub(super) fn of(
         offsets,
         minis: offsets::minis(&types.fields)?,
         record: record.copied().unwrap_or_default(),
-        events: if options.is_tracking() {
+        events: if options.is_tracking() || options.failures {
             events::offsets(&types.fields)?
         } else {
             EventOffsets::default()
@@ -91,6 +91,7 @@ fn flags(options: &Options, kernel: &Kernel) -> u32 {
         (has_events, FLAG_EVENTS),
         (has_events && kernel.gives_cookies(), FLAG_MAKE_COOKIES),
         (options.by_family, FLAG_FAMILIES),
+        (options.failures, FLAG_FAILURES),
     ]
     .into_iter()
     .filter_map(|(is_set, flag)| is_set.then_some(flag))

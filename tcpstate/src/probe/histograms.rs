@@ -1,12 +1,16 @@
 //! Attaches the program that measures durations, if histograms are enabled.
 
+use std::collections::BTreeSet;
+
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, MapData, PerCpuArray, Queue},
 };
 use tcpstate_common::{
     abi::{FLAG_HISTOGRAMS, FLAGS_BY_SHIFT},
-    histogram::{By, GROUP_OTHER, GroupKey, Histogram, HistogramSlots, SLOTS},
+    histogram::{
+        By, GROUP_OTHER, GroupKey, Histogram, HistogramSlots, SERVER_PORTS_OF_ELEMENT, SLOTS,
+    },
 };
 
 use super::{
@@ -57,9 +61,41 @@ pub(crate) struct HistogramHook {
     pub(crate) grouped: Array<MapData, Histogram>,
     /// The map from each group to the group's id number.
     pub(crate) groups: HashMap<MapData, GroupKey, u32>,
+    /// The ports on which a process has listened.
+    server_ports: Array<MapData, [u8; SERVER_PORTS_OF_ELEMENT]>,
     pub(crate) slots: PerCpuArray<MapData, HistogramSlots>,
     /// The id numbers that no group uses yet.
     _ids: Queue<MapData, u32>,
+}
+
+/// The number of ports of an element of the map of ports.
+const PORTS: u16 = 8;
+const _: () = assert!(PORTS as usize == SERVER_PORTS_OF_ELEMENT);
+
+/// Returns whether sockets are grouped by a port. Ports that connect() chose have no groups of
+/// their own.
+fn is_by_port(by: Option<By>) -> bool {
+    matches!(by, Some(By::LocalPort | By::RemotePort))
+}
+
+impl HistogramHook {
+    /// Returns whether the programs need the ports of the existing listeners.
+    pub(crate) fn needs_listeners(&self) -> bool {
+        is_by_port(self.by)
+    }
+
+    /// Tells the programs the ports of the existing listeners.
+    pub(crate) fn mark_listeners(&mut self, ports: &BTreeSet<u16>) -> Result<(), Error> {
+        for &port in ports {
+            let index = u32::from(port / PORTS);
+            let element = self.server_ports.get(&index, 0);
+            let mut element = element.map_err(map_error("read", "SERVER_PORTS"))?;
+            element[usize::from(port % PORTS)] = 1;
+            let set = self.server_ports.set(index, element, 0);
+            set.map_err(map_error("update", "SERVER_PORTS"))?;
+        }
+        Ok(())
+    }
 }
 
 /// Returns the flags of the configuration that enable the measurement of durations.
@@ -80,9 +116,13 @@ pub(super) fn set_map_sizes(
         loader.map_max_entries("HISTOGRAMS", of_group);
     } else {
         // The map has one more element, for the group `other`.
-        loader.map_max_entries("GROUPED", (max_groups + 1) * of_group);
-        loader.map_max_entries("GROUPS", max_groups);
+        let groups = max_groups + u32::from(is_by_port(by));
+        loader.map_max_entries("GROUPED", (groups + 1) * of_group);
+        loader.map_max_entries("GROUPS", groups);
         loader.map_max_entries("GROUP_IDS", max_groups);
+    }
+    if is_by_port(by) {
+        loader.map_max_entries("SERVER_PORTS", (1 << 16) / u32::from(PORTS));
     }
     capacity.set_for_sockets(loader);
     capacity.set(loader, "MINI_SLOTS", "MINI_OVERFLOW");
@@ -116,6 +156,13 @@ pub(super) fn attach(
             ids.push(id, 0).map_err(map_error("update", "GROUP_IDS"))?;
         }
     }
+    let mut groups: HashMap<MapData, GroupKey, u32> =
+        HashMap::try_from(take_map(ebpf, "GROUPS")?).map_err(map_error("open", "GROUPS"))?;
+    if is_by_port(options.by) {
+        // The group of the ports that connect() chose always has room.
+        let inserted = groups.insert(GroupKey::default(), options.max_groups + 1, 0);
+        inserted.map_err(map_error("update", "GROUPS"))?;
+    }
     Ok(HistogramHook {
         program: tracking::attach(ebpf, types)?,
         by: options.by,
@@ -124,8 +171,9 @@ pub(super) fn attach(
             .map_err(map_error("open", "HISTOGRAMS"))?,
         grouped: Array::try_from(take_map(ebpf, "GROUPED")?)
             .map_err(map_error("open", "GROUPED"))?,
-        groups: HashMap::try_from(take_map(ebpf, "GROUPS")?)
-            .map_err(map_error("open", "GROUPS"))?,
+        groups,
+        server_ports: Array::try_from(take_map(ebpf, "SERVER_PORTS")?)
+            .map_err(map_error("open", "SERVER_PORTS"))?,
         slots: PerCpuArray::try_from(take_map(ebpf, "HISTOGRAM_SLOTS")?)
             .map_err(map_error("open", "HISTOGRAM_SLOTS"))?,
         _ids: ids,

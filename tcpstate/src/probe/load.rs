@@ -8,10 +8,13 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::Map,
+    maps::{Map, MapData, PerCpuArray},
     sys::{Stats, enable_stats},
 };
-use tcpstate_common::{abi::Config, filter::FilterConfig};
+use tcpstate_common::{
+    abi::{Config, FAILED_CONNECT_SLOTS},
+    filter::FilterConfig,
+};
 
 use super::{
     Error, EventHook, HistogramHook, Netns, Options, OwnerHook, Probe, Rows,
@@ -67,10 +70,11 @@ impl Probe {
         providers.attach(&mut ebpf, &types, Minis::SynRecv, options.syn_recv)?;
         events::set_ports(&mut ebpf, &filter)?;
         let features = Features::attach(&mut ebpf, &types, options, &mut providers)?;
-        let Features { acceptors, events, histograms, owners } = features;
+        let Features { acceptors, events, histograms, owners, failed_connects } = features;
         Ok(Self {
             cpu_slots: open(&mut ebpf, "CPU_SLOTS")?,
             event_losses: open(&mut ebpf, "EVENT_LOSSES")?,
+            failed_connects,
             ebpf,
             counted,
             family: options.family,
@@ -100,6 +104,7 @@ struct Features {
     events: Option<EventHook>,
     histograms: Option<HistogramHook>,
     owners: Option<OwnerHook>,
+    failed_connects: Option<PerCpuArray<MapData, [u64; FAILED_CONNECT_SLOTS]>>,
 }
 
 impl Features {
@@ -129,7 +134,9 @@ impl Features {
             providers.limits.extend(limits);
         }
         providers.limits.extend(acceptors.as_ref().and_then(|hook| hook.limit.clone()));
-        Ok(Self { acceptors, events, histograms, owners })
+        let failed_connects =
+            options.failures.then(|| open(ebpf, "FAILED_CONNECTS")).transpose()?;
+        Ok(Self { acceptors, events, histograms, owners, failed_connects })
     }
 }
 

@@ -47,7 +47,7 @@ use aya::{
 };
 use tcpstate_common::abi::{
     CONTROL_SYN_RECV, CONTROL_SYN_RECV_TIMERS, CONTROL_TIME_WAIT, CONTROL_TIME_WAIT_TIMERS,
-    Control, CpuSlots, EventLosses, NamespaceSlots,
+    Control, CpuSlots, EventLosses, FAILED_CONNECT_SLOTS, NamespaceSlots,
 };
 
 use self::{
@@ -120,6 +120,8 @@ pub struct Probe {
     pub(crate) max_namespaces: u32,
     pub(crate) control: Array<MapData, Control>,
     pub(crate) cpu_slots: PerCpuArray<MapData, CpuSlots>,
+    /// The number of failed connects for each error, if they are counted.
+    pub(crate) failed_connects: Option<PerCpuArray<MapData, [u64; FAILED_CONNECT_SLOTS]>>,
     pub(crate) event_losses: PerCpuArray<MapData, EventLosses>,
     pub(crate) touched: ArrayOfMaps<MapData, Touched>,
 }

@@ -46,6 +46,8 @@ pub struct Options {
     /// The options of measuring durations of states and connections. If the field is `None`, no
     /// durations are measured.
     pub histograms: Option<HistogramOptions>,
+    /// Whether failed connects are counted by the error of their socket.
+    pub failures: bool,
     /// The options of counting by owner. If the field is `None`, sockets are not counted by owner.
     pub owners: Option<OwnerOptions>,
     /// Whether the kernel measures the cost of each BPF program while the probe exists.

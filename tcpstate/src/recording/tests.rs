@@ -190,6 +190,7 @@ fn histograms() -> Histograms {
         (Of::Lifetime, Some(Group::Comm("ev\u{1b}il".into()))),
         (Of::TimeWaitHold, Some(Group::None)),
         (Of::Lifetime, Some(Group::Other)),
+        (Of::Lifetime, Some(Group::Client)),
     ];
     let histogram = |(of, group)| Histogram {
         of,

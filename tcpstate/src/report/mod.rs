@@ -10,6 +10,7 @@ pub mod container;
 mod cost;
 pub mod count;
 mod event;
+mod failed_connects;
 mod family;
 mod gauge;
 mod histogram;
@@ -34,6 +35,7 @@ pub use self::{
     close_reason::{CloseReason, CloseReasons, PortReasons, ReasonCounts},
     cost::{Cost, Runs},
     event::{Event, Hook},
+    failed_connects::{ConnectFailure, FailedConnects},
     family::Family,
     gauge::{FamilyRow, Gauge, Transition},
     histogram::{Bucket, Histogram, Histograms, Of, SocketKind},

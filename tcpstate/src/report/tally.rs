@@ -114,6 +114,9 @@ pub enum Group {
     Cgroup(u64, Option<String>),
     /// A process name.
     Comm(OsString),
+    /// All sockets whose port connect() chose: the local ports of clients, or the remote ports of
+    /// servers.
+    Client,
     /// All sockets without a known value of the property by which sockets are grouped.
     None,
     /// All groups that did not fit in the table of groups.

@@ -171,6 +171,7 @@ impl Worker {
         self.tracer.look_at_sockets(true);
         let at = Instant::now();
         let map_entries = self.tracer.map_entries()?;
+        let failed_connects = self.tracer.failed_connects()?;
         snapshot.time_wait.keep_growing(&self.shown);
         self.shown = snapshot.time_wait;
         if let Some(attached) = &snapshot.attached {
@@ -192,6 +193,7 @@ impl Worker {
             is_degraded: !self.attached.limits.is_empty(),
             map_entries,
             owners: self.tracer.series(),
+            failed_connects,
             listen_drops: self.tracer.listen_drops().cloned(),
             local_ports: self.tracer.local_ports(),
             textfile_errors: delivery_stats

@@ -4,10 +4,10 @@
 use nix::errno::Errno;
 use tcpstate_common::{
     State,
-    abi::{EVENT_IS_SHUT, EVENT_SENT_RESET, Exit},
+    abi::{EVENT_IS_SHUT, EVENT_SENT_RESET, Exit, FAILED_WITHOUT_PORT},
 };
 
-use crate::report::CloseReason;
+use crate::report::{CloseReason, ConnectFailure};
 
 /// The cause of a socket error, derived from the value of `sk_err`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +90,21 @@ pub(super) fn of_connection(from: State, error: u16, flags: u8) -> Option<CloseR
     }
 }
 
+/// Returns the reason of the failed connects that the programs count in a slot.
+pub(super) fn of_failed_connect(slot: usize) -> ConnectFailure {
+    if slot == FAILED_WITHOUT_PORT {
+        return ConnectFailure::NoLocalPort;
+    }
+    match SocketError::of(u16::try_from(slot).unwrap_or(u16::MAX)) {
+        SocketError::Nothing | SocketError::Abort => ConnectFailure::Abort,
+        SocketError::Reset => ConnectFailure::Reset,
+        SocketError::Timeout => ConnectFailure::Timeout,
+        SocketError::Refused => ConnectFailure::Refused,
+        SocketError::Unreachable => ConnectFailure::Unreachable,
+        SocketError::Other => ConnectFailure::Other,
+    }
+}
+
 /// Returns the close reason of a time-wait socket. The full socket that preceded a time-wait socket
 /// sent the first FIN. If the socket is in TIME_WAIT, the connection is already closed, so the
 /// destruction of the socket does not affect the close reason. If the socket is in FIN_WAIT2, the
@@ -114,6 +129,23 @@ mod tests {
     }
 
     const NOTHING: Errno = Errno::UnknownErrno;
+
+    #[test]
+    fn failed_connects_have_the_same_reason_in_events_and_in_metrics() {
+        for error in 0..200_u16 {
+            let of_event = match of_connection(State::SynSent, error, 0) {
+                Some(CloseReason::Refused) => ConnectFailure::Refused,
+                Some(CloseReason::Timeout) => ConnectFailure::Timeout,
+                Some(CloseReason::Unreachable) => ConnectFailure::Unreachable,
+                Some(CloseReason::Abort) => ConnectFailure::Abort,
+                Some(reason) => panic!("{error}: {reason:?}"),
+                None if SocketError::of(error) == SocketError::Reset => ConnectFailure::Reset,
+                None => ConnectFailure::Other,
+            };
+            assert_eq!(of_failed_connect(error.into()), of_event, "{error}");
+        }
+        assert_eq!(of_failed_connect(FAILED_WITHOUT_PORT), ConnectFailure::NoLocalPort);
+    }
 
     #[test]
     fn orderly_closes_name_the_side_of_the_first_fin() {

@@ -24,8 +24,9 @@ use crate::{
 /// Converts a group key of the BPF programs to a group of the report.
 fn group_of(by: By, GroupKey { words }: GroupKey, cgroups: &mut Option<Cgroups>) -> Group {
     let [first, second] = words;
+    let is_by_port = matches!(by, By::LocalPort | By::RemotePort);
     if words == [0, 0] {
-        return Group::None;
+        return if is_by_port { Group::Client } else { Group::None };
     }
     let bytes = || {
         let mut bytes = [0; COMM_BYTES];
@@ -218,5 +219,6 @@ mod tests {
         assert_eq!(group(By::Comm, words), Group::Comm("a thread of it".into()));
         assert_eq!(group(By::Cgroup, [7, 0]), Group::Cgroup(7, None));
         assert_eq!(group(By::Comm, [0, 0]), Group::None);
+        assert_eq!(group(By::LocalPort, [0, 0]), Group::Client);
     }
 }

@@ -284,9 +284,10 @@ fn assert_groups(stdout: &str, ports: [u16; 2]) {
     for port in ports {
         assert_eq!(of("lifetime", &port.to_string()), CONNECTIONS, "{stdout}");
     }
-    // Each client has a different local port, so each client is a separate group.
+    // connect() chose the ports of the clients, so all clients are one group.
+    assert_eq!(of("lifetime", "client"), ALL, "{stdout}");
     let lifetimes = rows.iter().filter(|row| row["of"] == "lifetime").count();
-    assert_eq!(lifetimes as u64, 2 + ALL, "{stdout}");
+    assert_eq!(lifetimes, 3, "{stdout}");
 }
 
 #[test]

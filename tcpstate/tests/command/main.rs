@@ -32,6 +32,7 @@ mod recordings;
 mod serve;
 mod serve_abuse;
 mod serve_by;
+mod serve_failures;
 mod serve_hist;
 mod serve_lists;
 mod serve_prometheus;

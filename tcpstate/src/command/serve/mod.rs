@@ -178,7 +178,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", requires = "by", default_value_t = MAX_OWNERS, value_parser = value_parser!(u32).range(1..=1_048_576), help_heading = ADVANCED)]
     max_owners: u32,
 
-    /// Maximum sockets to time or to count by owner
+    /// Maximum sockets to track
     ///
     /// Maximum number of sockets to time or to count by owner at once, and of time-wait sockets.
     /// Each socket uses 324 bytes. The limit applies with --hist or --by.
@@ -259,6 +259,7 @@ impl Arguments {
             keep_scan_map: !self.keep_privileges,
             histograms: self.histograms(),
             owners: self.owners(),
+            failures: true,
             ..Options::default()
         })
     }

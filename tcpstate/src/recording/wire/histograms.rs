@@ -129,6 +129,8 @@ enum Group {
     None,
     #[n(6)]
     Other,
+    #[n(7)]
+    Client,
 }
 
 impl Wire<report::Group> for Group {
@@ -142,6 +144,7 @@ impl Wire<report::Group> for Group {
             Group::Comm(name) => Self::Comm(Bytes(name.as_bytes().to_vec())),
             Group::None => Self::None,
             Group::Other => Self::Other,
+            Group::Client => Self::Client,
         }
     }
 
@@ -155,6 +158,7 @@ impl Wire<report::Group> for Group {
             Self::Comm(Bytes(name)) => Group::Comm(OsString::from_vec(name)),
             Self::None => Group::None,
             Self::Other => Group::Other,
+            Self::Client => Group::Client,
         })
     }
 }

@@ -1,6 +1,8 @@
 //! Reads the running kernel: makes consistent cuts by switching buffers, and scans the sockets.
 
 mod control;
+mod failed_connects;
+mod listeners;
 mod listing;
 mod losses;
 mod processor_time;
@@ -128,6 +130,7 @@ impl Live {
             drops_in_silence: options.testing.drop_in_silence,
             growth: 1,
         };
+        live.mark_listeners()?;
         live.set_control()?;
         live.wait_for_programs()?;
         Ok(live)

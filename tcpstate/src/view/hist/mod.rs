@@ -147,6 +147,7 @@ pub(super) fn group_text(group: &Group) -> Option<String> {
         Group::Netns(inode) => inode.to_string(),
         Group::Cgroup(id, path) => path.clone().unwrap_or_else(|| id.to_string()),
         Group::Comm(name) => readable(name).into_owned(),
+        Group::Client => "client".to_owned(),
         Group::None => return None,
         Group::Other => "other".to_owned(),
     })

@@ -91,8 +91,10 @@ impl Durations {
         let name = |group: &Group| group_text(group).unwrap_or_else(|| "none".to_owned());
         let mut groups: BTreeSet<Option<String>> =
             all.iter().map(|histogram| histogram.group.as_ref().map(name)).collect();
-        if by.is_some() {
-            groups.extend([Group::None, Group::Other].map(|group| Some(name(&group))));
+        if let Some(by) = by {
+            let is_by_port = matches!(by, By::LocalPort | By::RemotePort);
+            let none = if is_by_port { Group::Client } else { Group::None };
+            groups.extend([none, Group::Other].map(|group| Some(name(&group))));
         } else {
             groups.insert(None);
         }

@@ -25,7 +25,9 @@ use tcpstate_common::{
 };
 
 use self::metric::Metrics;
-use crate::report::{Family, Hooks, KeySeries, ListenDrops, LocalPorts, Snapshot};
+use crate::report::{
+    ConnectFailure, FailedConnects, Family, Hooks, KeySeries, ListenDrops, LocalPorts, Snapshot,
+};
 
 /// The exported data that is not in the snapshot.
 #[derive(Clone, Debug)]
@@ -47,6 +49,8 @@ pub struct Exporter {
     pub textfile_errors: Option<u64>,
     /// The counters by owner, for each key of `--by`.
     pub owners: Vec<KeySeries>,
+    /// The failed connects since the start, if they are counted.
+    pub failed_connects: Option<FailedConnects>,
     /// The packets that listeners dropped, if they are known.
     pub listen_drops: Option<ListenDrops>,
     /// The local ports at the last audit, if they are known.
@@ -156,8 +160,14 @@ fn time_wait(all: &mut Metrics, snapshot: &Snapshot) {
     overflows.known(&[], time_wait.overflows);
 }
 
-/// Adds the metrics of listeners and of local ports, which lists of sockets show.
+/// Adds the metrics of failed connects, of listeners and of local ports.
 fn ports(all: &mut Metrics, exporter: &Exporter) {
+    let help = "Calls of connect() that failed, by reason.";
+    let failed = all.metric(Kind::Counter, "tcpstate_failed_connects", help);
+    for reason in ConnectFailure::ALL {
+        let count = exporter.failed_connects.map(|failed| failed.get(reason));
+        failed.known(&[("reason", reason.label())], count);
+    }
     let help = "Packets that the listeners of a local port dropped, for example because the accept queue was full.";
     let drops = all.metric(Kind::Counter, "tcpstate_listen_drops", help);
     if let Some(ListenDrops { ports, other }) = &exporter.listen_drops {

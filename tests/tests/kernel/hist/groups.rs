@@ -36,8 +36,6 @@ fn hist_by_each_grouping_names_its_groups() {
             let listener = Listener::open(family);
             let port = listener.port();
             let (client, server) = (listener.connect(), listener.accept());
-            let client_port = client.local_addr().expect("it is connected").as_socket();
-            let client_port = client_port.expect("an address of the internet").port();
             reset(client);
             await_state(&server, Close, Instant::now());
             drop((server, listener));
@@ -52,7 +50,7 @@ fn hist_by_each_grouping_names_its_groups() {
             lifetimes.sort();
             let mut expected = match by {
                 By::LocalPort | By::RemotePort => {
-                    vec![Group::Port(port), Group::Port(client_port)]
+                    vec![Group::Port(port), Group::Client]
                 }
                 By::Remote => vec![Group::Address(address)],
                 By::Netns => vec![Group::Netns(inode)],
@@ -91,8 +89,45 @@ fn hist_with_more_groups_than_room_sums_them_as_other() {
         histograms.all.iter().filter_map(|histogram| histogram.group.as_ref()).collect();
     groups.sort();
     groups.dedup();
-    assert_eq!(groups.len(), 4, "{groups:?}");
-    assert!(groups.contains(&&Group::Other), "{groups:?}");
+    assert_eq!(groups.len(), 5, "{groups:?}");
+    assert!(groups.contains(&&Group::Other) && groups.contains(&&Group::Client), "{groups:?}");
+}
+
+#[test]
+fn hist_by_port_has_no_group_for_ports_that_connect_chose() {
+    const CLIENTS: usize = 30;
+    let _namespace = Namespace::enter();
+    for family in Family::BOTH {
+        for by in [By::LocalPort, By::RemotePort] {
+            let earlier = Listener::open(family);
+            let few =
+                HistogramOptions { by: Some(by), max_groups: 2, ..HistogramOptions::default() };
+            let mut traced = timed_by(few);
+            let connect = |listener: &Listener| {
+                let (client, server) = (listener.connect(), listener.accept());
+                reset(client);
+                await_state(&server, Close, Instant::now());
+            };
+            for _ in 0..CLIENTS {
+                connect(&earlier);
+            }
+            // A time-wait socket has the group of its connection.
+            let (client, server) = (earlier.connect(), earlier.accept());
+            shutdown([&client, &server]);
+            drop((client, server));
+            let later = Listener::open(family);
+            connect(&later);
+            let (_, histograms) = summary(&mut traced);
+            let mut groups: Vec<&Group> =
+                histograms.all.iter().filter_map(|histogram| histogram.group.as_ref()).collect();
+            groups.sort();
+            groups.dedup();
+            let ports = [earlier.port(), later.port()].map(Group::Port);
+            let mut expected: Vec<&Group> = ports.iter().chain([&Group::Client]).collect();
+            expected.sort();
+            assert_eq!(groups, expected, "{family} {by:?}");
+        }
+    }
 }
 
 #[test]
