@@ -42,7 +42,8 @@ use crate::{
 /// Answers GET /metrics in OpenMetrics or in the text format of Prometheus, whichever the client
 /// prefers. /healthz reports whether the process is alive, and /readyz whether it counts. A scrape
 /// reads the counts from the kernel. While a scan of many namespaces runs, a scrape gets the last
-/// reading and its age. Nothing is computed between scrapes.
+/// reading and its age. Between scrapes, serve lists listeners and used ports, and with --by it
+/// reads the counts by owner.
 ///
 /// serve drops its privileges when all hooks are attached. SIGTERM ends serve. After SIGHUP, serve
 /// scans all sockets, which corrects the gauges after missed events; counters keep their values.
