@@ -15,7 +15,7 @@ use crate::State::{
     self, Close, CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv,
     SynSent,
 };
-use crate::abi::{STATE_SLOTS, TRANSITION_SLOTS, transition_slot};
+use crate::abi::{COMM_BYTES, STATE_SLOTS, TRANSITION_SLOTS, transition_slot};
 
 /// Width of the narrowest buckets in nanoseconds, as an exponent of two.
 const UNIT_BITS: u32 = 5;
@@ -201,6 +201,17 @@ pub struct GroupKey {
     /// The key: a number in the first word, an IPv6 address in network byte order, or a process
     /// name.
     pub words: [u64; 2],
+}
+
+impl GroupKey {
+    /// Returns the key of the sockets of a process with this name.
+    #[must_use]
+    #[inline]
+    pub fn of_name(name: [u8; COMM_BYTES]) -> Self {
+        let (first, second) = name.split_at(COMM_BYTES / 2);
+        let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);
+        Self { words: [word(first), word(second)] }
+    }
 }
 
 /// The group that counts every socket whose key has no separate group.

@@ -1,6 +1,6 @@
 //! The fields of a connection that the filter reads, from a full socket or a mini socket.
 
-use crate::{access::Access, cgroups, sock::Sock};
+use crate::{access::Access, cgroup_filter, cgroups, sock::Sock};
 
 /// The fields of a connection that a filter can check. A filter reads only the fields for which it
 /// has a condition.
@@ -18,10 +18,8 @@ pub(crate) trait Connection {
     fn is_v6(&self) -> bool;
     /// ID of the user that created the socket.
     fn uid(&self) -> u32;
-    /// The number of the socket's cgroup; 0 if unknown.
-    fn cgroup(&self) -> u64;
-    /// Whether `is_wanted` is true for the socket's cgroup or for one of its ancestors.
-    fn is_within_cgroup(&self, is_wanted: impl Fn(u64) -> bool) -> bool;
+    /// Whether the filter contains the cgroup of the connection, or one of its ancestors.
+    fn is_in_cgroup(&self) -> bool;
 }
 
 /// A full socket.
@@ -63,44 +61,44 @@ impl<A: Access> Connection for Full<A> {
     }
 
     #[inline(always)]
-    fn cgroup(&self) -> u64 {
-        cgroups::cgroup(self.sock)
-    }
-
-    #[inline(always)]
-    fn is_within_cgroup(&self, is_wanted: impl Fn(u64) -> bool) -> bool {
-        cgroups::is_within(self.sock, is_wanted)
+    fn is_in_cgroup(&self) -> bool {
+        cgroup_filter::is_in_cgroup(cgroups::cgroup(self.sock), |is_wanted| {
+            cgroups::is_within(self.sock, is_wanted)
+        })
     }
 }
 
-/// A mini socket, which has no owner. The fields of a request socket are the fields that its child
-/// will also have.
-pub(crate) struct Mini<A>(pub(crate) Sock<A>);
+/// A mini socket. The fields of a request socket are the fields that its child will also have.
+pub(crate) struct Mini<A> {
+    pub(crate) sock: Sock<A>,
+    /// Whether the process that closed the connection is in a cgroup of the filter.
+    pub(crate) is_in_cgroup: bool,
+}
 
 impl<A: Access> Connection for Mini<A> {
     #[inline(always)]
     fn local_port(&self) -> u16 {
-        self.0.held_port()
+        self.sock.held_port()
     }
 
     #[inline(always)]
     fn remote_port(&self) -> u16 {
-        self.0.remote_port()
+        self.sock.remote_port()
     }
 
     #[inline(always)]
     fn local(&self) -> [u64; 2] {
-        self.0.local()
+        self.sock.local()
     }
 
     #[inline(always)]
     fn remote(&self) -> [u64; 2] {
-        self.0.remote()
+        self.sock.remote()
     }
 
     #[inline(always)]
     fn is_v6(&self) -> bool {
-        Sock::<A>::has_v6_addresses(self.0.family())
+        Sock::<A>::has_v6_addresses(self.sock.family())
     }
 
     #[inline(always)]
@@ -109,12 +107,7 @@ impl<A: Access> Connection for Mini<A> {
     }
 
     #[inline(always)]
-    fn cgroup(&self) -> u64 {
-        0
-    }
-
-    #[inline(always)]
-    fn is_within_cgroup(&self, _is_wanted: impl Fn(u64) -> bool) -> bool {
-        false
+    fn is_in_cgroup(&self) -> bool {
+        self.is_in_cgroup
     }
 }

@@ -102,7 +102,5 @@ fn owner_key(owner: &Process) -> GroupKey {
     if !histograms::is_by_owner() {
         return GroupKey { words: [0; 2] };
     }
-    let (first, second) = owner.comm.split_at(8);
-    let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);
-    GroupKey { words: [word(first), word(second)] }
+    GroupKey::of_name(owner.comm)
 }

@@ -4,7 +4,7 @@
 //! ```text
 //! of_socket(connection, from, to) -> Never   no event of this socket matches: do not store it
 //!                                 -> Later   this event does not match, a later one may: store it
-//!                                 -> Now     the event matches if of_state(owner, duration) does
+//!                                 -> Now     the event matches if of_state(process, duration) does
 //! ```
 //!
 //! Every program that writes or counts filtered events calls `of_socket` and `of_state`. Neither
@@ -15,7 +15,7 @@
 
 use tcpstate_common::{
     State,
-    abi::{STATE_SLOTS, UNKNOWN_DURATION},
+    abi::{COMM_BYTES, STATE_SLOTS, UNKNOWN_DURATION},
     filter::{
         END_EITHER, END_LOCAL, END_REMOTE, FILTER_ADDRESS, FILTER_CGROUP, FILTER_COMM,
         FILTER_DURATION, FILTER_LOCAL, FILTER_LOCAL_PORT, FILTER_MOVES, FILTER_NO_CHOSEN_PORT,
@@ -25,62 +25,13 @@ use tcpstate_common::{
 };
 
 use crate::{
-    config,
+    closers, config,
     connection::Connection,
-    maps::{CGROUPS_REMEMBERED, CGROUPS_SEEN, PORTS},
-    process::Process,
+    filter_lists::{CastItem as _, any, filter},
+    maps::PORTS,
     sock::ANY_V4,
     verifier::checked_once,
 };
-
-/// Reads one field of the filter's configuration. The macro reads only that field, so that the
-/// verifier knows the field's value.
-macro_rules! filter {
-    ($($field:tt)+) => {{
-        let filter = config::filter_ptr();
-        // SAFETY: `FILTER` is initialised, never freed, and frozen before the programs run.
-        unsafe { (&raw const (*filter).$($field)+).read_volatile() }
-    }};
-}
-
-/// Returns whether `$holds` is true for at least one item of a list in the filter's configuration.
-/// The macro is a loop over the items in use, which the verifier can follow. A loop that is
-/// unrolled to the maximum length would make up most of the object file.
-macro_rules! any {
-    ($list:ident, $count:ident, $holds:expr) => {{
-        let filter = config::filter_ptr();
-        let count = filter!($count) as usize;
-        let mut index = 0;
-        let mut holds = false;
-        while index < count && !holds {
-            // SAFETY: `FILTER` is initialised and frozen, and user space sets the count to at most
-            // the number of items.
-            let item = unsafe {
-                let items = (&raw const (*filter).$list).cast_item();
-                items.add(index).read_volatile()
-            };
-            holds = $holds(item);
-            index += 1;
-        }
-        holds
-    }};
-}
-
-/// Casts the raw pointer to a list into a raw pointer to the list's first item. The compiler would
-/// check the bounds of an index expression, and the check could panic.
-trait CastItem {
-    type Item;
-    fn cast_item(self) -> *const Self::Item;
-}
-
-impl<T, const N: usize> CastItem for *const [T; N] {
-    type Item = T;
-
-    #[inline(always)]
-    fn cast_item(self) -> *const T {
-        self.cast()
-    }
-}
 
 /// The filter's result before the look-up of the socket's state.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -193,7 +144,9 @@ pub(crate) fn of_socket(connection: &impl Connection, from: usize, to: usize) ->
         }
     }
     if conditions & FILTER_CGROUP != 0 {
-        require!(is_in_cgroup(connection), known: true);
+        // The events of a mini socket match by the process that closed the connection. This process
+        // is stored for sockets of any cgroup.
+        require!(connection.is_in_cgroup(), known: !closers::is_on());
     }
     if conditions & FILTER_MOVES != 0 {
         let row = from & (STATE_SLOTS - 1);
@@ -233,22 +186,22 @@ pub(crate) fn was_undecided(from: usize) -> bool {
     }
 }
 
-/// Returns whether an event matches by the owner of the socket and by the duration of the old
-/// state.
+/// Returns whether an event matches by a process and by the duration of the old state. The process
+/// is the owner of a full socket, and the process that closed the connection of a mini socket.
 #[inline(always)]
-pub(crate) fn of_state(owner: &Process, duration: u64) -> bool {
+pub(crate) fn of_state(pid: u32, comm: [u8; COMM_BYTES], duration: u64) -> bool {
     let conditions = filter!(conditions);
     if conditions & FILTER_DURATION != 0
         && (duration == UNKNOWN_DURATION || duration < filter!(min_duration))
     {
         return false;
     }
-    if conditions & FILTER_PID != 0 && is_process(owner.pid) == 0 {
+    if conditions & FILTER_PID != 0 && is_process(pid) == 0 {
         return false;
     }
     if conditions & FILTER_COMM != 0 {
-        let name = u128::from_ne_bytes(owner.comm);
-        return owner.pid != 0 && is_name(name as u64, (name >> 64) as u64) != 0;
+        let name = u128::from_ne_bytes(comm);
+        return pid != 0 && is_name(name as u64, (name >> 64) as u64) != 0;
     }
     true
 }
@@ -311,32 +264,4 @@ checked_once! {
         let name = u128::from(last) << 64 | u128::from(first);
         u64::from(any!(comm, comms, |comm| u128::from_ne_bytes(comm) == name))
     }
-}
-
-checked_once! {
-    /// Returns whether the filter contains the cgroup itself.
-    fn is_cgroup(id: u64) -> u64 {
-        u64::from(id != 0 && any!(cgroup, cgroups, |wanted: u64| wanted == id))
-    }
-}
-
-/// Returns whether the filter contains the connection's cgroup or one of its ancestors. The result
-/// is cached for each cgroup.
-#[inline(always)]
-fn is_in_cgroup(connection: &impl Connection) -> bool {
-    let id = connection.cgroup();
-    let seen = CGROUPS_SEEN.get_ptr_mut(id as u32 & (CGROUPS_REMEMBERED as u32 - 1));
-    if let Some(seen) = seen {
-        // SAFETY: the pointer is to an element of the map, which programs write with single stores.
-        let seen = unsafe { seen.read_volatile() };
-        if seen >> 1 == id {
-            return seen & 1 != 0;
-        }
-    }
-    let is_in = connection.is_within_cgroup(|id| is_cgroup(id) != 0);
-    if let Some(seen) = seen {
-        // SAFETY: the pointer is to an element of the map, which programs write with single stores.
-        unsafe { seen.write_volatile(id << 1 | u64::from(is_in)) };
-    }
-    is_in
 }

@@ -13,6 +13,7 @@ use tcpstate_common::{
 use crate::{
     access::Access,
     cgroups,
+    closers::Entry,
     ring::{self, Loss},
     sock::Sock,
     socket_table::Observed,
@@ -35,8 +36,8 @@ pub(crate) struct Transition<A> {
 pub(crate) fn write<A: Access>(
     transition: Transition<A>,
     observed: &Observed,
-    error: u16,
-    flags: u8,
+    closer: Entry,
+    (error, flags): (u16, u8),
 ) {
     let Transition { sock, from, to, now, remote_port } = transition;
     let is_written = ring::write(|| {
@@ -52,6 +53,7 @@ pub(crate) fn write<A: Access>(
         // replaces the cookie after this event.
         let is_child = to == State::SynRecv as usize && is_birth;
         let cookie = if is_child { 0 } else { sock.cookie() };
+        let (closer_pid, closer_comm) = closer.closer();
         EventRecord {
             time: now,
             duration: observed.duration,
@@ -72,6 +74,9 @@ pub(crate) fn write<A: Access>(
             flags,
             error,
             comm: observed.owner.comm,
+            closer_comm,
+            closer_pid,
+            reserved: 0,
         }
     });
     if !is_written {

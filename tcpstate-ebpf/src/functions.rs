@@ -16,7 +16,7 @@ use tcpstate_common::{
 use crate::{
     access::Typed,
     config::{self, config},
-    maps, mini_durations,
+    maps, mini_durations, mini_states,
     minis::{self, Seen},
     namespaces::CounterRefs,
     sock::Sock,
@@ -67,6 +67,7 @@ pub(crate) fn inet_twsk_kill(ctx: FEntryContext) -> i32 {
         let cause = if label.tw == tw.address() { label.cause } else { Cause::Unknown as u64 };
         minis::time_wait_gone(counters, control, tw, cause >> 8, false);
         mini_durations::time_wait_gone(tw, control);
+        mini_states::forget(tw.address());
         minis::count_exit(counters, control, cause);
         // The label is cleared, because a new socket may get this address.
         set_label(0, Cause::Unknown, Exit::Unknown);

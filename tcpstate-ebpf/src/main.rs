@@ -24,9 +24,12 @@
 //! |---|---|
 //! | [`count`], [`minis`] | the counts of transitions and of mini sockets |
 //! | [`events`], [`mini_events`] | the records of event lines |
+//! | [`closers`] | the processes that close connections |
+//! | [`mini_states`] | the state of each mini socket between its events |
 //! | [`durations`], [`mini_durations`], [`histograms`] | durations, buckets and groups |
 //! | [`owners`] | counts by process, destination, port and other owners |
-//! | [`event_filter`], [`connection`] | the events that match |
+//! | [`event_filter`], [`cgroup_filter`], [`connection`] | the events that match |
+//! | [`filter_lists`] | access to the lists of the filter |
 //! | [`socket_table`] | the state of each full socket between its events |
 //! | [`scan`] | first observations during a scan |
 //! | [`failures`] | the counts of failed connects |
@@ -58,8 +61,10 @@
 
 mod access;
 mod atomic;
+mod cgroup_filter;
 mod cgroups;
 mod close_reason;
+mod closers;
 mod config;
 mod connection;
 mod count;
@@ -68,6 +73,7 @@ mod event_filter;
 mod events;
 mod failures;
 mod families;
+mod filter_lists;
 mod functions;
 mod histograms;
 mod iterators;
@@ -76,6 +82,7 @@ mod losses;
 mod maps;
 mod mini_durations;
 mod mini_events;
+mod mini_states;
 mod minis;
 mod namespaces;
 mod owner_hints;

@@ -7,9 +7,9 @@ use aya_ebpf::{
 };
 use tcpstate_common::{
     abi::{
-        AcceptedSocket, COMM_BYTES, CpuSlots, EarlierSocket, EventMemory, FAILED_CONNECT_SLOTS,
-        MiniOwner, NamespaceSlots, OwnerHint, OwnerKey, OwnerMemory, OwnerRow, ProcessKey,
-        SocketState,
+        AcceptedSocket, COMM_BYTES, Callers, CpuSlots, EarlierSocket, EventMemory,
+        FAILED_CONNECT_SLOTS, MiniOwner, MiniState, NamespaceSlots, OwnerHint, OwnerKey,
+        OwnerMemory, OwnerRow, ProcessKey, SocketState,
     },
     filter::{PORT_SETS, PortSet},
     histogram::{GroupKey, Histogram, HistogramSlots, SERVER_PORTS_OF_ELEMENT, TimedMini},
@@ -72,11 +72,16 @@ static SOCKET_SLOTS: Array<Slot<SocketState>, 1> = Array::new();
 #[btf_map]
 static SOCKET_OVERFLOW: HashMap<u64, SocketState, 1> = HashMap::new();
 
-/// Time when each mini socket entered its state, by address; 0 if the time was not observed. The
-/// map is as large as [`SOCKETS`]. Mini sockets have a separate map, so that many sockets in
-/// TIME_WAIT do not use the space for connections.
+/// The state of each mini socket between its events, by address. The map is as large as
+/// [`SOCKETS`]. Mini sockets have a separate map, so that many sockets in TIME_WAIT do not use the
+/// space for connections.
 #[btf_map]
-pub(crate) static MINI_SINCE: HashMap<u64, u64, 1> = HashMap::new();
+pub(crate) static MINI_STATES: HashMap<u64, MiniState, 1> = HashMap::new();
+
+/// The processes that opened and closed each connection whose close has begun, until its full
+/// socket closes: see [`crate::closers`].
+#[btf_map]
+pub(crate) static CLOSERS: HashMap<u64, Callers, 1> = HashMap::new();
 
 /// The data that each CPU keeps from one event to the next.
 #[btf_map]

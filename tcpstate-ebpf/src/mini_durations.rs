@@ -18,12 +18,14 @@ use tcpstate_common::{
 use crate::{
     access::Access,
     atomic::add_one_atomically,
+    cgroup_filter,
     config::config,
     connection::Mini,
     event_filter::{self, Verdict},
     histograms::{self, HistogramRef},
     kernel::now,
     maps::{TIMED_MINIS, TIMED_REQUESTS, histogram_slots},
+    mini_states,
     sock::Sock,
 };
 
@@ -149,7 +151,10 @@ pub(crate) fn does_match<A: Access>(mini: Sock<A>, from: usize, to: usize) -> bo
 /// The function is not inlined, because it has many callers.
 #[inline(never)]
 fn passes_filter<A: Access>(mini: Sock<A>, from: usize, to: usize) -> bool {
-    event_filter::of_socket(&Mini(mini), from, to) == Verdict::Now
+    let is_in_cgroup =
+        cgroup_filter::has_cgroups() && mini_states::callers(mini.address()).is_in_cgroup != 0;
+    let mini = Mini { sock: mini, is_in_cgroup };
+    event_filter::of_socket(&mini, from, to) == Verdict::Now
 }
 
 /// The durations that are known at the end of a time-wait socket, and the histogram of its
@@ -264,13 +269,18 @@ pub(crate) fn ports<A: Access>(sock: Sock<A>) -> u64 {
     u64::from(remote) << 16 | u64::from(local)
 }
 
-/// Returns the histograms of a mini socket, which has no owner. The function is not inlined,
-/// because it has many callers.
+/// Returns the histograms of a mini socket, which counts for the process that closed the
+/// connection. The function is not inlined, because it has many callers.
 #[inline(never)]
 fn of_mini<A: Access>(mini: Sock<A>, control: u32) -> HistogramRef {
+    let closer = if histograms::is_by_owner() {
+        GroupKey::of_name(mini_states::callers(mini.address()).closer_comm)
+    } else {
+        GroupKey::default()
+    };
     // TIME_WAIT stands for the state of any mini socket: a mini socket has a local port and no
     // cgroup.
-    HistogramRef::of(mini, control, State::TimeWait as usize, GroupKey::default())
+    HistogramRef::of(mini, control, State::TimeWait as usize, closer)
 }
 
 #[inline(never)]

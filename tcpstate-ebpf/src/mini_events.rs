@@ -2,7 +2,6 @@
 //! [`crate::minis`] calls this module. The flag for events is frozen, so the verifier removes the
 //! code of this module from programs that only count.
 
-use aya_ebpf::bindings::BPF_ANY;
 use tcpstate_common::{
     State,
     abi::{
@@ -17,8 +16,7 @@ use crate::{
     connection::Mini,
     event_filter::{self, Verdict},
     kernel::now,
-    maps::{self, MINI_SINCE},
-    process::Process,
+    mini_states,
     ring::{self, Loss},
     sock::Sock,
     verifier::checked_once,
@@ -36,11 +34,14 @@ pub(crate) enum Kind {
 /// Called when a mini socket enters its first state.
 #[inline(always)]
 pub(crate) fn born<A: Access>(kind: Kind, control: u32, mini: Sock<A>, state: usize) {
-    if is_off() {
+    if !mini_states::are_kept(kind) {
         return;
     }
     let time = now();
-    remember(mini.address(), time);
+    mini_states::born(kind, mini, time);
+    if is_off() {
+        return;
+    }
     write_line(
         Line { kind, from: CLOSE, to: state, since: 0, time, flags: 0, exit: 0 },
         control,
@@ -56,8 +57,8 @@ pub(crate) fn moved<A: Access>(control: u32, tw: Sock<A>, [from, to]: [usize; 2]
         return;
     }
     let time = now();
-    let since = if is_now { since(tw.address()) } else { 0 };
-    remember(tw.address(), if is_now { time } else { 0 });
+    let since = if is_now { mini_states::since(tw.address()) } else { 0 };
+    mini_states::set_since(tw.plain_address(), if is_now { time } else { 0 });
     write_line(
         Line { kind: Kind::TimeWait, from, to, since, time, flags: 0, exit: 0 },
         control,
@@ -66,7 +67,7 @@ pub(crate) fn moved<A: Access>(control: u32, tw: Sock<A>, [from, to]: [usize; 2]
 }
 
 /// Called when a mini socket ends. If `may_resume` is true, a later call of [`resumed`] may cancel
-/// the end.
+/// the end. The caller removes the state of a time-wait socket, which durations need too.
 #[inline(always)]
 pub(crate) fn gone<A: Access>(
     kind: Kind,
@@ -76,44 +77,29 @@ pub(crate) fn gone<A: Access>(
     exit: u64,
     may_resume: bool,
 ) {
+    if may_resume && mini_states::are_kept(kind) {
+        mini_states::stopped(mini.plain_address());
+    }
     if is_off() {
         return;
     }
-    let address = mini.address();
-    let since = since(address);
-    let _ = MINI_SINCE.remove(address);
-    let mut flags = 0;
-    if may_resume && let Some(memory) = maps::event_memory() {
-        flags = EVENT_IS_AMENDABLE;
-        // SAFETY: `memory` points to this CPU's map element, which stays valid while the program
-        // runs.
-        unsafe {
-            (&raw mut (*memory).stopped).write_volatile(address);
-            (&raw mut (*memory).since).write_volatile(since);
-        }
-    }
+    let since = mini_states::since(mini.address());
+    let flags = if may_resume { EVENT_IS_AMENDABLE } else { 0 };
     let line = Line { kind, from: state, to: CLOSE, since, time: now(), flags, exit: exit as u16 };
     write_line(line, control, mini);
+    if kind == Kind::Request {
+        mini_states::forget(mini.address());
+    }
 }
 
 /// Called when a mini socket that was reported as ended still exists. The timer of a resumed socket
 /// starts again on the CPU that stopped the timer.
 #[inline(always)]
 pub(crate) fn resumed(control: u32, address: u64) {
+    mini_states::resumed(address);
     if is_off() {
         return;
     }
-    let mut since = 0;
-    if let Some(memory) = maps::event_memory() {
-        // SAFETY: `memory` points to this CPU's map element, which stays valid while the program
-        // runs.
-        unsafe {
-            if (&raw const (*memory).stopped).read_volatile() == address {
-                since = (&raw const (*memory).since).read_volatile();
-            }
-        }
-    }
-    remember(address, since);
     if control & CONTROL_EVENTS == 0 {
         return;
     }
@@ -139,6 +125,11 @@ struct Line {
 }
 
 impl Line {
+    #[inline(always)]
+    fn duration(&self) -> u64 {
+        if self.since == 0 { UNKNOWN_DURATION } else { self.time - self.since }
+    }
+
     /// Returns all fields but the times in one number, for a function that takes only numbers.
     #[inline(always)]
     fn pack(self) -> u64 {
@@ -166,48 +157,77 @@ fn write_line<A: Access>(line: Line, control: u32, mini: Sock<A>) {
         return;
     }
     if A::IS_TYPED {
-        write_typed(&line, mini);
-    } else {
-        write_probed(mini.plain_address(), line.pack(), line.since, line.time);
+        if !event_filter::is_on() || matches_typed(&line, mini) {
+            write_typed(&line, mini);
+        }
+        return;
+    }
+    let address = mini.plain_address();
+    let (packed, since, time) = (line.pack(), line.since, line.time);
+    if !event_filter::is_on() || matches_probed(address, packed, since, time) != 0 {
+        write_probed(address, packed, since, time);
     }
 }
 
 /// The function is not inlined, because it has many callers and is the larger part of their
 /// programs.
 #[inline(never)]
+fn matches_typed<A: Access>(line: &Line, mini: Sock<A>) -> bool {
+    matches(line, mini)
+}
+
+/// The function is not inlined, for the same reason.
+#[inline(never)]
 fn write_typed<A: Access>(line: &Line, mini: Sock<A>) {
-    write_matching(line, mini);
+    write(line, mini);
 }
 
 checked_once! {
-    /// Writes a line in a program that is attached to timers. The programs at timers have so many
-    /// paths that older kernels (5.10, 6.1) refuse a function that is checked on each of them.
+    /// Returns whether the filter matches in a program that is attached to timers. The programs at
+    /// timers have so many paths that older kernels (5.10, 6.1) refuse a function that is checked
+    /// on each of them. The line is written by another function, because the kernel limits the
+    /// stack of nested calls.
+    fn matches_probed(mini: u64, packed: u64, since: u64, time: u64) -> u64 {
+        // SAFETY: the callers pass the address of a socket that exists while the program runs.
+        let mini = unsafe { Sock::<Probed>::from_ptr(mini as *const u8) };
+        matches(&Line::unpack(packed, since, time), mini).into()
+    }
+}
+
+checked_once! {
+    /// Writes a line in a program that is attached to timers.
     fn write_probed(mini: u64, packed: u64, since: u64, time: u64) -> u64 {
         // SAFETY: the callers pass the address of a socket that exists while the program runs.
         let mini = unsafe { Sock::<Probed>::from_ptr(mini as *const u8) };
-        write_matching(&Line::unpack(packed, since, time), mini);
+        write(&Line::unpack(packed, since, time), mini);
         0
     }
 }
 
+/// Returns whether the line matches the filter. The event matches by the process that closed the
+/// connection. A half-open connection has no such process.
 #[inline(always)]
-fn write_matching<A: Access>(line: &Line, mini: Sock<A>) {
+fn matches<A: Access>(line: &Line, mini: Sock<A>) -> bool {
+    if is_off() {
+        return false;
+    }
+    let callers = mini_states::callers(mini.address());
+    let connection = Mini { sock: mini, is_in_cgroup: callers.is_in_cgroup != 0 };
+    event_filter::of_socket(&connection, line.from, line.to) == Verdict::Now
+        && event_filter::of_state(callers.closer_pid, callers.closer_comm, line.duration())
+}
+
+#[inline(always)]
+fn write<A: Access>(line: &Line, mini: Sock<A>) {
     if is_off() {
         return;
     }
-    let duration = if line.since == 0 { UNKNOWN_DURATION } else { line.time - line.since };
-    // A mini socket has no owner, so it does not match a condition on owners.
-    let matches = event_filter::of_socket(&Mini(mini), line.from, line.to) == Verdict::Now
-        && event_filter::of_state(&Process::UNKNOWN, duration);
-    if !matches {
-        return;
-    }
-    let is_written = ring::write(|| {
+    let record = || {
         let family = mini.family();
         let (local, remote) = mini.addresses(family);
         EventRecord {
             time: line.time,
-            duration,
+            duration: line.duration(),
             // A child inherits the cookie of its request socket. A time-wait socket has the cookie
             // of its full socket.
             cookie: mini.cookie(),
@@ -228,6 +248,12 @@ fn write_matching<A: Access>(line: &Line, mini: Sock<A>) {
             error: line.exit,
             ..EventRecord::BLANK
         }
+    };
+    let is_written = ring::write_and_complete(record, |record| {
+        let callers = mini_states::callers(mini.address());
+        (record.pid, record.comm) = (callers.opener_pid, callers.opener_comm);
+        record.closer_pid = callers.closer_pid;
+        record.closer_comm = callers.closer_comm;
     });
     if !is_written {
         ring::count(match line.kind {
@@ -243,17 +269,4 @@ pub(crate) const UNKNOWN_EXIT: u64 = Exit::Unknown as u64;
 #[inline(always)]
 fn is_off() -> bool {
     config!(flags) & FLAG_EVENTS == 0
-}
-
-/// Stores when a mini socket entered its state. If the map has no space, the durations of the
-/// socket are unknown.
-#[inline(always)]
-fn remember(address: u64, since: u64) {
-    let _ = MINI_SINCE.insert(address, since, u64::from(BPF_ANY));
-}
-
-#[inline(always)]
-fn since(address: u64) -> u64 {
-    // SAFETY: the kernel does not free the memory of a map entry while the program runs.
-    MINI_SINCE.get_ptr(address).map_or(0, |since| unsafe { *since })
 }

@@ -24,13 +24,20 @@ use tcpstate_common::abi::{FLAG_EVENTS, HINT_OF_ACCEPT, HINT_OF_NAME, OwnerHint,
 use crate::{
     access::{Access, Probed, Typed},
     config::config,
+    histograms,
     kernel::{AF_INET, AF_INET6, IPPROTO_TCP},
     maps::{OWNER_HINTS, SOCKETS},
     owners,
     process::Process,
-    ring::{self, Loss},
+    ring,
     sock::Sock,
 };
+
+/// Returns whether the ID or the name of the owner is needed; the verifier knows the value.
+#[inline(always)]
+pub(crate) fn are_needed() -> bool {
+    config!(flags) & FLAG_EVENTS != 0 || histograms::is_by_owner()
+}
 
 /// Removes the hint at a socket's address, and returns it if it belongs to the socket that was born
 /// at the time `born`.
@@ -134,7 +141,7 @@ fn leave(address: u64, is_use: bool) {
     // SAFETY: the kernel does not free the memory of a map entry while the program runs.
     let (pid, is_hinted) =
         unsafe { ((*state).pid, (&raw const (*state).is_hinted).read_volatile()) };
-    let wants_name = config!(flags) & FLAG_EVENTS != 0 && pid == 0;
+    let wants_name = are_needed() && pid == 0;
     // SAFETY: as above.
     let is_accepted = owners::is_on() && unsafe { owners::is_waiting(&*state) };
     if !(wants_name || is_accepted) || is_hinted != 0 || (is_use && !has_file(address)) {
@@ -156,7 +163,7 @@ fn leave(address: u64, is_use: bool) {
     }
 }
 
-/// Leaves the ID and the name of the current process for the next event line of a socket. Returns
+/// Leaves the ID and the name of the current process for the next event of a socket. Returns
 /// whether there is a hint.
 #[inline(always)]
 fn leave_name(address: u64, state: *mut SocketState) -> bool {
@@ -169,7 +176,7 @@ fn leave_name(address: u64, state: *mut SocketState) -> bool {
     let hint = OwnerHint { born, pid, reserved: 0, comm };
     let is_stored = OWNER_HINTS.insert(address, hint, u64::from(BPF_ANY)).is_ok();
     if !is_stored {
-        ring::count(Loss::Untracked);
+        ring::count_untracked();
     }
     is_stored
 }

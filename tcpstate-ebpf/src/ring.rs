@@ -4,11 +4,14 @@ use aya_ebpf::{
     btf_maps::{PerCpuArray, RingBuf},
     macros::btf_map,
 };
-use tcpstate_common::abi::{CONTROL_BUFFER, CONTROL_EVENTS, EventLosses, EventRecord};
+use tcpstate_common::abi::{
+    CONTROL_BUFFER, CONTROL_EVENTS, EventLosses, EventRecord, FLAG_EVENTS, FLAG_HISTOGRAMS,
+};
 
 use crate::{
     atomic::{add_one, add_one_atomically},
-    config,
+    config::{self, config},
+    maps,
 };
 
 /// Flag that submits a record to the ring without waking the reader.
@@ -37,8 +40,18 @@ pub(crate) fn is_open() -> bool {
 /// call `record`.
 #[inline(always)]
 pub(crate) fn write(record: impl FnOnce() -> EventRecord) -> bool {
+    write_and_complete(record, |_| ())
+}
+
+/// Writes a record to the ring as [`write()`] does, and completes it there. The fields that the
+/// function `complete` copies need no space on the stack, which the kernel limits.
+#[inline(always)]
+pub(crate) fn write_and_complete(
+    record: impl FnOnce() -> EventRecord,
+    complete: impl FnOnce(&mut EventRecord),
+) -> bool {
     let Some(mut entry) = EVENTS.reserve(0) else { return false };
-    entry.write(record());
+    complete(entry.write(record()));
     entry.submit(BPF_RB_NO_WAKEUP);
     true
 }
@@ -91,5 +104,21 @@ pub(crate) fn count_tracked(control: u32, flags: u32) {
     unsafe {
         let tracked = (&raw mut (*losses).tracked).cast::<u64>();
         add_one(tracked.add((control & CONTROL_BUFFER) as usize), flags);
+    }
+}
+
+/// Counts a socket that did not fit in the table of sockets, or a process that did not fit in its
+/// map, for each feature that needed it.
+#[inline(never)]
+pub(crate) fn count_untracked() {
+    if config!(flags) & FLAG_EVENTS != 0 {
+        count(Loss::Untracked);
+    }
+    if config!(flags) & FLAG_HISTOGRAMS != 0
+        && let Some(slots) = maps::histogram_slots()
+    {
+        // SAFETY: `slots` points to this CPU's map element, which stays valid while the program
+        // runs.
+        unsafe { add_one_atomically(&raw mut (*slots).untracked) };
     }
 }

@@ -12,21 +12,17 @@
 use tcpstate_common::{
     State,
     abi::{
-        FLAG_EVENTS, FLAG_HISTOGRAMS, HINT_OF_ACCEPT, SOCKET_BIRTH_SEEN, SOCKET_IS_CHILD,
-        SocketState, UNKNOWN_DURATION, is_birth,
+        HINT_OF_ACCEPT, SOCKET_BIRTH_SEEN, SOCKET_IS_CHILD, SocketState, UNKNOWN_DURATION, is_birth,
     },
 };
 
 use crate::{
     access::Access,
-    atomic::add_one_atomically,
-    config::config,
-    histograms, maps,
     maps::SOCKETS,
     owner_hints,
     owners::{self, Owned},
     process::Process,
-    ring::{self, Loss},
+    ring,
     sock::Sock,
 };
 
@@ -49,6 +45,8 @@ pub(crate) struct Observed {
     pub(crate) is_child: bool,
     /// The owner of the socket, set only if owners are needed.
     pub(crate) owner: Process,
+    /// Whether the owner was found at this event.
+    pub(crate) is_owner_new: bool,
 }
 
 /// The state of a socket that is stored for its next event.
@@ -100,12 +98,11 @@ pub(crate) fn observe<A: Access>(
             is_hinted = is_accept_hinted(entry);
             kept.born = state.born;
             kept.marks = state.marks & (SOCKET_BIRTH_SEEN | SOCKET_IS_CHILD);
-            if wants_owner() {
+            if owner_hints::are_needed() {
                 owner = Process { pid: state.pid, comm: state.comm };
             }
-            // The event that leaves SYN_RECV is the second event of a child. No process has
-            // accepted the child yet.
-            if has_hints() && owner.pid == 0 && from != SYN_RECV {
+            // No process has accepted a child that leaves SYN_RECV.
+            if owner_hints::are_needed() && owner.pid == 0 && from != SYN_RECV {
                 owner = owner_hints::take(sock.address(), kept.born);
                 kept.is_owner_new = true;
             }
@@ -121,7 +118,7 @@ pub(crate) fn observe<A: Access>(
     } else if is_birth {
         kept.marks = SOCKET_BIRTH_SEEN | if to == SYN_RECV { SOCKET_IS_CHILD } else { 0 };
         owner = owner_at_birth(from, to);
-    } else if has_hints() && from != to {
+    } else if owner_hints::are_needed() && from != to {
         owner = owner_hints::take_from_before(sock);
     }
     let event = owners::Event { from, to, control, marks: kept.marks, is_hinted };
@@ -132,6 +129,7 @@ pub(crate) fn observe<A: Access>(
         born: if kept.marks & SOCKET_BIRTH_SEEN == 0 { 0 } else { kept.born },
         is_child: kept.marks & SOCKET_IS_CHILD != 0,
         owner,
+        is_owner_new: kept.is_owner_new,
     }
 }
 
@@ -190,7 +188,7 @@ fn store<A: Access>(
 /// process runs.
 #[inline(always)]
 fn owner_at_birth(from: usize, to: usize) -> Process {
-    if wants_owner() && from == CLOSE && (to == SYN_SENT || to == LISTEN) {
+    if owner_hints::are_needed() && from == CLOSE && (to == SYN_SENT || to == LISTEN) {
         Process::current()
     } else {
         Process::UNKNOWN
@@ -244,7 +242,7 @@ fn keep(
         // SAFETY: the kernel does not free the memory of a map entry while the program runs.
         unsafe { *entry = state };
     } else if SOCKETS.insert(address, state).is_err() {
-        count_untracked();
+        ring::count_untracked();
         if owners::is_on() {
             owners::not_stored(number, closer, to);
         }
@@ -274,31 +272,4 @@ fn forget_earlier(address: u64) {
 #[inline(always)]
 pub(crate) fn forget<A: Access>(sock: Sock<A>) {
     SOCKETS.remove(sock.address());
-}
-
-/// Returns whether owner hints are in use; the verifier knows the value.
-#[inline(always)]
-fn has_hints() -> bool {
-    config!(flags) & FLAG_EVENTS != 0
-}
-
-/// Returns whether owners are needed; the verifier knows the value.
-#[inline(always)]
-fn wants_owner() -> bool {
-    config!(flags) & FLAG_EVENTS != 0 || histograms::is_by_owner()
-}
-
-/// Counts a socket that did not fit in the table, for each feature that needed it.
-#[inline(never)]
-fn count_untracked() {
-    if config!(flags) & FLAG_EVENTS != 0 {
-        ring::count(Loss::Untracked);
-    }
-    if config!(flags) & FLAG_HISTOGRAMS != 0
-        && let Some(slots) = maps::histogram_slots()
-    {
-        // SAFETY: `slots` points to this CPU's map element, which stays valid while the program
-        // runs.
-        unsafe { add_one_atomically(&raw mut (*slots).untracked) };
-    }
 }

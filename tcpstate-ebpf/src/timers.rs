@@ -16,7 +16,7 @@ use crate::{
     config::{self, config},
     maps, mini_durations,
     mini_events::UNKNOWN_EXIT,
-    minis,
+    mini_states, minis,
     namespaces::CounterRefs,
     sock::Sock,
 };
@@ -102,6 +102,7 @@ pub(crate) fn timer_cancel(ctx: BtfTracePointContext) -> i32 {
                 may_resume,
             );
             mini_durations::time_wait_gone(tw, control);
+            mini_states::forget(tw.address());
             // If this stop happens before the scan's t0, a start of the timer in the same section
             // also counts as before t0.
             let last =

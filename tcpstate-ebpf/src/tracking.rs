@@ -20,7 +20,7 @@ use tcpstate_common::abi::{
 use crate::{
     access::{Access, Probed, Typed},
     atomic::add_one_atomically,
-    close_reason,
+    close_reason, closers,
     config::{self, config},
     connection::Full,
     durations,
@@ -83,16 +83,19 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     let (now, remote_port) = (now(), sock.remote_port());
     let observed = socket_table::observe(sock, from, to, now, remote_port, control);
     let transition = Transition { sock, from, to, now, remote_port };
+    closers::began(sock, from, to, observed.is_owner_new);
+    let closer = closers::Entry::at(sock, from, to);
     if has_histograms && from != to && !is_birth(from, to) {
         durations::add(transition, &observed, verdict == Verdict::Now, control);
     }
     if has_events
         && verdict == Verdict::Now
-        && event_filter::of_state(&observed.owner, observed.duration)
+        && event_filter::of_state(observed.owner.pid, observed.owner.comm, observed.duration)
         && control & CONTROL_EVENTS != 0
     {
-        events::write(transition, &observed, error, record_flags);
+        events::write(transition, &observed, closer, (error, record_flags));
     }
+    closer.forget();
 }
 
 /// Returns whether a test makes the program drop this event. If no test drops events, the verifier

@@ -12,12 +12,12 @@
 
 /// Defines a function that the verifier checks once, for arguments of any value.
 macro_rules! checked_once {
-    ($(#[$attribute:meta])* fn $name:ident($($argument:ident: $kind:ty),+ $(,)?) -> $result:ty $body:block) => {
+    ($(#[$attribute:meta])* $visibility:vis fn $name:ident($($argument:ident: $kind:ty),+ $(,)?) -> $result:ty $body:block) => {
         $(#[$attribute])*
         // The function has a symbol of its own, so it is global for the kernel.
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $name($($argument: $kind),+) -> $result $body
+        $visibility extern "C" fn $name($($argument: $kind),+) -> $result $body
     };
 }
 

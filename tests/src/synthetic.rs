@@ -8,7 +8,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use tcpstate::report::{Cgroup, CloseReason, Event, Family, Hook};
+use tcpstate::report::{Caller, Cgroup, CloseReason, Event, Family, Hook};
 use tcpstate_common::State::{
     self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
 };
@@ -78,6 +78,10 @@ fn connection(random: &mut Random, begin: u64, socket: u64) -> Vec<Event> {
     let remote = IpAddr::from(Ipv4Addr::from(0x0a00_0000 | (peer & 0x00ff_ffff)));
     let mut at = begin;
     let unit = PROGRAMS[usize::try_from(program).expect("it is small")];
+    let owner = Caller {
+        pid: Some(1200 + u32::try_from(program).expect("it is small")),
+        comm: unit.into(),
+    };
     let cgroup = Arc::new(Cgroup::from(format!("/system.slice/{unit}.service")));
     let moves = moves.into_iter().enumerate();
     moves
@@ -99,12 +103,14 @@ fn connection(random: &mut Random, begin: u64, socket: u64) -> Vec<Event> {
                 remote_port: (!is_server || !is_born).then_some(ports.1),
                 netns: 4_026_531_840,
                 cookie: (!is_born).then_some(0x2_0000 + socket * 3),
-                pid: Some(1200 + u32::try_from(program).expect("it is small")),
+                pid: owner.pid,
                 comm: Some(unit.into()),
                 uid: Some(33),
                 duration: (!is_born).then(|| Duration::from_nanos(duration)),
                 cgroup: Some(Arc::clone(&cgroup)),
                 ended_by: (to == Close).then_some(CloseReason::LocalFin),
+                closed_by: (to == Close).then(|| owner.clone()),
+                opened_by: (to == Close).then(|| owner.clone()),
             }
         })
         .collect()

@@ -221,6 +221,11 @@ pub struct OwnerOffsets {
     pub kn_id: u32,
     /// `struct kernfs_node`, the pointer to its parent.
     pub kn_parent: u32,
+    /// `struct task_struct`, `cgroups` (pointer to `struct css_set`); 0 in a kernel without
+    /// cgroups.
+    pub task_cgroups: u32,
+    /// `struct css_set`, `dfl_cgrp` (pointer to `struct cgroup`): the cgroup of version 2.
+    pub css_set_cgroup: u32,
     /// `struct sock`, `sk_socket` (pointer to `struct socket`); null before accept() and after
     /// close().
     pub sk_socket: u32,

@@ -78,6 +78,14 @@ pub struct EventRecord {
     pub error: u16,
     /// Name of the process that owns the socket, padded with zeroes.
     pub comm: [u8; COMM_BYTES],
+    /// Name of the process that closed the connection, padded with zeroes: see `closer_pid`.
+    pub closer_comm: [u8; COMM_BYTES],
+    /// ID of the process that closed the connection, in the records of time-wait sockets and in
+    /// the record of a full socket's last transition; 0 if unknown. The owner in the record of a
+    /// time-wait socket is the owner of its full socket.
+    pub closer_pid: u32,
+    /// Explicit padding.
+    pub reserved: u32,
 }
 
 impl EventRecord {
@@ -102,7 +110,51 @@ impl EventRecord {
         flags: 0,
         error: 0,
         comm: [0; COMM_BYTES],
+        closer_comm: [0; COMM_BYTES],
+        closer_pid: 0,
+        reserved: 0,
     };
+}
+
+/// The processes at the two ends of a connection's life, from its close until the end of its
+/// time-wait socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Callers {
+    /// Name of the process that opened or accepted the connection, padded with zeroes.
+    pub opener_comm: [u8; COMM_BYTES],
+    /// Name of the process that closed the connection, padded with zeroes.
+    pub closer_comm: [u8; COMM_BYTES],
+    /// ID of the process that opened or accepted the connection; 0 if unknown.
+    pub opener_pid: u32,
+    /// ID of the process that closed the connection; 0 if unknown.
+    pub closer_pid: u32,
+    /// Not 0 if the process that closed the connection is in a cgroup of the filter.
+    pub is_in_cgroup: u32,
+    /// Explicit padding.
+    pub reserved: u32,
+}
+
+impl Callers {
+    /// Both processes are unknown.
+    pub const UNKNOWN: Self = Self {
+        opener_comm: [0; COMM_BYTES],
+        closer_comm: [0; COMM_BYTES],
+        opener_pid: 0,
+        closer_pid: 0,
+        is_in_cgroup: 0,
+        reserved: 0,
+    };
+}
+
+/// The stored state of one mini socket between two of its events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct MiniState {
+    /// Time when the mini socket entered its state (monotonic clock, nanoseconds); 0 if unknown.
+    pub since: u64,
+    /// The processes that opened and closed the connection; both are unknown for a request socket.
+    pub callers: Callers,
 }
 
 /// The data that the event programs of one CPU keep from one event to the next. Sockets are stored
@@ -116,9 +168,8 @@ pub struct EventMemory {
     pub reset: u64,
     /// The mini socket whose timer was stopped last, if the kernel may start that timer again.
     pub stopped: u64,
-    /// Time when the mini socket in `stopped` entered its state (monotonic clock, nanoseconds); 0
-    /// if unknown.
-    pub since: u64,
+    /// The stored state of the mini socket in `stopped`.
+    pub state: MiniState,
 }
 
 /// Counts of events that one CPU did not write, of sockets whose state it did not store, and of

@@ -37,7 +37,7 @@ pub(super) struct Flags {
     ///
     /// Cgroup path such as /system.slice/nginx.service, or at least the first 12 digits of a
     /// container id. A path matches all sockets that were created in this cgroup or in a cgroup
-    /// below it.
+    /// below it. A time-wait socket matches by the process that closed the connection.
     #[arg(long, value_name = "CGROUPS", help_heading = FILTERS)]
     cgroup: Option<CgroupPaths>,
 }
@@ -48,10 +48,16 @@ pub(super) struct Flags {
 #[group(skip)]
 pub(super) struct ConnectionConditions {
     /// Id of the process that owns the socket
+    ///
+    /// Id of the process that owns the socket. A time-wait socket matches by the process that
+    /// closed the connection.
     #[arg(long, value_name = "PIDS", help_heading = FILTERS)]
     pid: Option<Numbers>,
 
     /// Name of the owner process, as in /proc/PID/comm
+    ///
+    /// Name of the owner process, as in /proc/PID/comm. A time-wait socket matches by the process
+    /// that closed the connection.
     #[arg(long, value_name = "NAMES", help_heading = FILTERS)]
     comm: Option<Names>,
 
@@ -85,7 +91,7 @@ pub(super) enum Error {
     Matrix(&'static str),
     /// An owner was given for durations, but the owner is not known when a duration is recorded.
     #[error(
-        "cannot use {0} with hist: the owner of an accepted connection is not known when its durations are recorded"
+        "cannot use {0} with hist: the owner of an accepted connection is not known when its first durations are recorded"
     )]
     Owner(&'static str),
     /// `--min-duration` would remove the short durations from each histogram.
@@ -122,7 +128,7 @@ impl Help for Error {
             }
             Self::Matrix(_) => "leave out the filter, or remove matrix from --of",
             Self::Owner(_) => {
-                "use tcpstate trace --events, or use --by comm to group by the process that connects or listens"
+                "use tcpstate trace --events, or use --by comm to group by the process that opens, accepts or closes the connection"
             }
             Self::Shortest => "use the buckets of -o json, or tcpstate trace --events",
             Self::NoCgroup(_) => {

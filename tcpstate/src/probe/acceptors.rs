@@ -1,11 +1,14 @@
-//! Attaches the hooks that find the owners of accepted connections, if events are enabled or
-//! sockets are counted by owner.
+//! Attaches the hooks that find the owners of accepted connections, if an enabled feature needs the
+//! process of a socket.
 
-use aya::{Ebpf, maps::HashMap, maps::MapData};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{HashMap, MapData},
+};
 use tcpstate_common::abi::{NO_PID_NAMESPACE, OwnerHint, OwnerOffsets, PidConfig};
 
 use super::{
-    Error, btf,
+    Error, Options, btf,
     hooks::{self, Hook, hook},
     programs::{map_error, take_map},
     types::Types,
@@ -27,6 +30,24 @@ pub(crate) struct AcceptorHook {
     /// The reason why a better hook is not attached. The field is `None` if the best hook is
     /// attached.
     pub(super) limit: Option<Limit>,
+}
+
+/// Sets the sizes of the maps that hold the processes of sockets.
+pub(super) fn set_map_sizes(loader: &mut EbpfLoader<'_>, options: &Options) {
+    let max_sockets = options.max_tracked();
+    if options.needs_names() {
+        loader.map_max_entries("OWNER_HINTS", max_sockets);
+    }
+    if options.needs_closers() {
+        loader.map_max_entries("MINI_STATES", max_sockets);
+        loader.map_max_entries("CLOSERS", max_closing(max_sockets));
+    }
+}
+
+/// Returns the size of the map of closers. A full socket needs an entry only from its close until
+/// the peer has closed too, so most sockets need no entry.
+fn max_closing(max_sockets: u32) -> u32 {
+    (max_sockets / 4).max(64)
 }
 
 /// Attaches the hook `only`. If `only` is `None`, the function attaches the best hook that the
@@ -110,6 +131,8 @@ pub(super) fn offsets(btf: &btf::Btf) -> Result<OwnerOffsets, btf::Error> {
         let parent = btf.offset("kernfs_node", "parent", 64);
         offsets.sk_cgroup = *sk_cgroup;
         offsets.cgroup_is_number = pointer.is_err().into();
+        offsets.task_cgroups = btf.offset("task_struct", "cgroups", 64)?;
+        offsets.css_set_cgroup = btf.offset("css_set", "dfl_cgrp", 64)?;
         offsets.cgroup_kn = btf.offset("cgroup", "kn", 64)?;
         offsets.kn_id = btf.offset("kernfs_node", "id", 64)?;
         offsets.kn_parent = parent.or_else(|_| btf.offset("kernfs_node", "__parent", 64))?;

@@ -23,11 +23,12 @@ use crate::{
     report::{Acceptors, Effect, Limit, Minis, Provider},
 };
 
-/// The default size of the ring in bytes. A ring of 8 MiB holds about 80,000 events. At 100,000
-/// events per second, the ring fills in 0.8 s.
+/// The default size of the ring in bytes. A ring of 8 MiB holds about 58,000 events. At 100,000
+/// events per second, the ring fills in 0.6 s.
 pub const RING_BYTES: u32 = 8 << 20;
 /// The default number of sockets whose state is stored between events. The table for 131,072 full
-/// sockets uses 17 MiB. The map of owner hints uses another 13 MiB.
+/// sockets uses 17 MiB. The map of owner hints uses another 13 MiB, and the maps of mini sockets
+/// and closers use 20 MiB.
 pub const MAX_SOCKETS: u32 = 131_072;
 
 /// The kernel tracepoint that fires when the kernel sends an RST. The BPF program at this
@@ -90,8 +91,6 @@ pub(super) fn set_map_sizes(
 ) {
     loader.map_max_entries("EVENTS", options.ring_bytes);
     capacity.set_for_sockets(loader);
-    loader.map_max_entries("MINI_SINCE", options.max_sockets);
-    loader.map_max_entries("OWNER_HINTS", options.max_sockets);
 }
 
 /// Attaches the program that tracks sockets, and the program that reports sent RSTs. If the program

@@ -115,7 +115,7 @@ impl Features {
         options: &Options,
         providers: &mut Providers,
     ) -> Result<Self, Error> {
-        let needs_acceptors = options.events.is_some() || options.owners.is_some();
+        let needs_acceptors = options.needs_names() || options.owners.is_some();
         let only = options.events.and_then(|events| events.acceptors);
         let attach = || acceptors::attach(ebpf, types, only);
         let acceptors = needs_acceptors.then(attach).transpose()?;
@@ -170,6 +170,7 @@ fn load_object(
         loader.map_max_entries("NAMESPACES", options.rows());
     }
     let capacity = options.sockets();
+    acceptors::set_map_sizes(&mut loader, options);
     if let Some(options) = options.events {
         events::set_map_sizes(&mut loader, options, capacity);
     }

@@ -175,10 +175,28 @@ impl Options {
     /// Returns whether the options need the owner or the cgroup of a socket.
     pub(crate) fn needs_owners(&self) -> bool {
         let by = self.histograms.and_then(|histograms| histograms.by);
-        self.events.is_some()
+        self.needs_names()
             || by == Some(By::Cgroup)
             || self.event_filter.cgroups.is_some()
             || self.owners.is_some()
+    }
+
+    /// Returns whether the options need the id or the name of the process that owns a socket.
+    pub(crate) fn needs_names(&self) -> bool {
+        let by = self.histograms.and_then(|histograms| histograms.by);
+        self.events.is_some() || by == Some(By::Comm)
+    }
+
+    /// Returns whether the options need the process that closes a connection.
+    pub(super) fn needs_closers(&self) -> bool {
+        self.needs_names() || (self.histograms.is_some() && self.event_filter.cgroups.is_some())
+    }
+
+    /// Returns the maximum number of sockets of events and of histograms.
+    pub(super) fn max_tracked(&self) -> u32 {
+        let events = self.events.map(|events| events.max_sockets);
+        let histograms = self.histograms.map(|histograms| histograms.max_sockets);
+        events.max(histograms).unwrap_or(1)
     }
 
     /// Returns whether the programs track each socket from event to event.

@@ -18,11 +18,11 @@ use super::{
 use crate::{
     error::Help as _,
     report::{
-        Attached, CloseReason, CloseReasons, Cost, Counted, Difference, Event, Exits, Family,
-        FamilyRow, Gauge, Group, Histogram, Histograms, Hook, Hooks, Key, Limit, Losses, Missed,
-        NamespaceRow, NamespaceStart, Of, OwnerCounts, OwnerGroup, OwnerKind, Owners, PortReasons,
-        Process, Provider, ReasonCounts, Report, Runs, Snapshot, SocketKind, Start, Tally,
-        TimeWait, Transition, Transitions, Untimed, Verdict, key::Value,
+        Attached, Caller, CloseReason, CloseReasons, Cost, Counted, Difference, Event, Exits,
+        Family, FamilyRow, Gauge, Group, Histogram, Histograms, Hook, Hooks, Key, Limit, Losses,
+        Missed, NamespaceRow, NamespaceStart, Of, OwnerCounts, OwnerGroup, OwnerKind, Owners,
+        PortReasons, Process, Provider, ReasonCounts, Report, Runs, Snapshot, SocketKind, Start,
+        Tally, TimeWait, Transition, Transitions, Untimed, Verdict, key::Value,
     },
 };
 
@@ -233,6 +233,8 @@ fn events(count: u32) -> Vec<Event> {
             duration: is_known.then(|| Duration::from_nanos(number << 30)),
             hook,
             ended_by,
+            closed_by: is_known.then(|| Caller { pid: None, comm: "cl\u{1b}oser".into() }),
+            opened_by: (!is_known).then(|| Caller { pid: Some(78), comm: "opener".into() }),
             cgroup: is_known
                 .then(|| Arc::new("/system.slice/ev\u{1b}il.service".to_owned().into())),
         }
@@ -398,10 +400,10 @@ fn unknown_records_and_columns_are_skipped() {
     let unknown = encoder.array(3).and_then(|e| e.u8(99)?.u64(1)?.array(2)?.u8(1)?.str("x"));
     unknown.expect("memory takes all");
     let events = encoder.array(3).and_then(|encoder| {
-        encoder.u8(4)?.u64(2)?.array(21)?;
+        encoder.u8(4)?.u64(2)?.array(23)?;
         encoder.array(1)?.u8(7)?.array(1)?.u8(9)?.bytes(&[0x12])?.bytes(&[4])?;
         encoder.array(0)?.array(0)?.array(0)?.array(0)?.array(0)?.array(1)?.u32(5)?;
-        for _ in 10..19 {
+        for _ in 10..21 {
             encoder.array(0)?;
         }
         encoder.array(1)?.str("what only they know")?.map(0)
@@ -578,17 +580,24 @@ fn recordings_continue_in_further_files_and_are_read_as_one() {
 
 #[test]
 fn shared_texts_are_limited_in_total_size() {
-    let read = |length: usize| {
+    let read = |field: &str, length: usize| {
         let mut named = events(3000);
         for event in &mut named {
-            event.comm = event.comm.as_ref().map(|_| "x".repeat(length).into());
+            let name = || "x".repeat(length).into();
+            match field {
+                "comm" => event.comm = Some(name()),
+                "closed_by" => event.closed_by = Some(Caller { pid: None, comm: name() }),
+                _ => event.opened_by = Some(Caller { pid: None, comm: name() }),
+            }
         }
         let mut records = Vec::new();
         wire::append_events(Duration::ZERO, &named, &mut records);
         wire::read(&mut minicbor::Decoder::new(&records), &mut Budget::new(MAX_MEMORY, MAX_MEMORY))
             .map(|_| records.len())
     };
-    assert!(read(15).is_ok());
-    let malformed = read(4000).expect_err("these are four million bytes of text");
-    assert!(malformed.to_string().contains("more text than events have"), "{malformed}");
+    for field in ["comm", "closed_by", "opened_by"] {
+        assert!(read(field, 15).is_ok(), "{field}");
+        let malformed = read(field, 4000).expect_err("these are twelve million bytes of text");
+        assert!(malformed.to_string().contains("more text than events have"), "{malformed}");
+    }
 }

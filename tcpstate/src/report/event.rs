@@ -69,7 +69,8 @@ pub struct Event {
     /// The socket cookie. The kernel assigns a cookie to a socket when a program first requests the
     /// cookie.
     pub cookie: Option<u64>,
-    /// The id of the process that called connect(), listen() or accept() for the socket.
+    /// The id of the process that called connect(), listen() or accept() for the socket. A mini
+    /// socket has no such process; see [`Self::opened_by`].
     pub pid: Option<u32>,
     /// The name of the process.
     pub comm: Option<OsString>,
@@ -82,6 +83,20 @@ pub struct Event {
     pub duration: Option<Duration>,
     /// The close reason, if this event closes the connection.
     pub ended_by: Option<CloseReason>,
+    /// The process that closed this side of the connection, in the last event of a full socket and
+    /// in the events of a time-wait socket.
+    pub closed_by: Option<Caller>,
+    /// The process that called connect(), listen() or accept() for the socket, in the same events.
+    pub opened_by: Option<Caller>,
+}
+
+/// The process that opened or closed a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The process id. The id is unknown if the process has none in this PID namespace.
+    pub pid: Option<u32>,
+    /// The name of the process.
+    pub comm: OsString,
 }
 
 /// Returns an event that contains two states and no other information.
@@ -106,5 +121,7 @@ pub(crate) fn bare(from: State, to: State) -> Event {
         cgroup: None,
         duration: None,
         ended_by: None,
+        closed_by: None,
+        opened_by: None,
     }
 }

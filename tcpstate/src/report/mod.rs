@@ -34,7 +34,7 @@ pub use self::{
     cgroup::Cgroup,
     close_reason::{CloseReason, CloseReasons, PortReasons, ReasonCounts},
     cost::{Cost, Runs},
-    event::{Event, Hook},
+    event::{Caller, Event, Hook},
     failed_connects::{ConnectFailure, FailedConnects},
     family::Family,
     gauge::{FamilyRow, Gauge, Transition},

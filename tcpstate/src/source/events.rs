@@ -13,13 +13,13 @@ use aya::maps::{MapData, RingBuf};
 use nix::time::{ClockId, clock_gettime};
 use tcpstate_common::{
     State,
-    abi::{EVENT_IS_AMENDABLE, EventRecord, NO_PID, RecordKind, UNKNOWN_DURATION},
+    abi::{COMM_BYTES, EVENT_IS_AMENDABLE, EventRecord, NO_PID, RecordKind, UNKNOWN_DURATION},
 };
 
 use super::{cgroups::Resolver, close_reason, coalesce::Coalescer};
 use crate::{
     procfs::time::monotonic_offset,
-    report::{Cgroup, Event, Family, Hook},
+    report::{Caller, Cgroup, Event, Family, Hook},
 };
 
 /// Decodes a record. The function returns `None` for a state or a family that TCP does not have.
@@ -46,10 +46,10 @@ fn event_of(
     let has_peer = !may_lack_peer || to == State::SynSent || (to == State::SynRecv && !is_child);
     let local = address(family, record.local);
     let monotonic = clock.here(record.time);
-    let comm = || {
-        let name = record.comm.split(|&byte| byte == 0).next().unwrap_or_default();
-        OsString::from_vec(name.to_vec())
-    };
+    let owner = caller(record.pid, &record.comm);
+    let of_full = owner.clone().filter(|_| hook == Hook::Transitions);
+    let closer = caller(record.closer_pid, &record.closer_comm);
+    let has_ends = hook == Hook::TimeWait || (hook == Hook::Transitions && to == State::Close);
     let ended_by = match (hook, to) {
         (Hook::Transitions, State::Close) => {
             close_reason::of_connection(from, record.error, record.flags)
@@ -70,15 +70,28 @@ fn event_of(
         remote_port: has_peer.then_some(record.remote_port),
         netns: record.netns,
         cookie: Some(record.cookie).filter(|&cookie| cookie != 0),
-        pid: Some(record.pid).filter(|&pid| pid != 0 && pid != NO_PID),
-        comm: (record.pid != 0).then(comm),
+        // The record of a time-wait socket has the owner of its full socket.
+        pid: of_full.as_ref().and_then(|owner| owner.pid),
+        comm: of_full.map(|owner| owner.comm),
         uid: Some(record.uid).filter(|&uid| uid != u32::MAX),
         cgroup: cgroup(record),
         duration: Some(record.duration)
             .filter(|&nanos| nanos != UNKNOWN_DURATION)
             .map(Duration::from_nanos),
         ended_by,
+        closed_by: closer.filter(|_| has_ends),
+        opened_by: owner.filter(|_| has_ends),
     })
+}
+
+/// Decodes a process. The function returns `None` if the process is unknown.
+fn caller(pid: u32, comm: &[u8; COMM_BYTES]) -> Option<Caller> {
+    let name = comm.split(|&byte| byte == 0).next().unwrap_or_default();
+    let caller = || Caller {
+        pid: Some(pid).filter(|&pid| pid != NO_PID),
+        comm: OsString::from_vec(name.to_vec()),
+    };
+    (pid != 0).then(caller)
 }
 
 /// Decodes an address of a record. The first word of the array `words` contains an IPv4 address,
@@ -152,7 +165,9 @@ impl Events {
         while events.len() < max {
             let Some(record) = next(self) else { break };
             events.extend(event_of(&record, &clock, |record| {
-                let pid = Some(record.pid).filter(|&pid| pid != 0 && pid != NO_PID);
+                // The cgroup of an event is the cgroup of a full socket.
+                let is_full = record.kind == RecordKind::Transition as u8;
+                let pid = Some(record.pid).filter(|&pid| is_full && pid != 0 && pid != NO_PID);
                 let cookie = Some(record.cookie).filter(|&cookie| cookie != 0);
                 let age = clock.of_records().saturating_sub(Duration::from_nanos(record.time));
                 self.cgroups.of_socket(record.cgroup, pid, cookie, age)
@@ -313,6 +328,29 @@ mod tests {
     fn a_child_has_a_peer_after_its_next_record() {
         let event = event(&record(State::Listen, State::SynRecv));
         assert_eq!(event.remote_port, Some(40_000));
+    }
+
+    #[test]
+    fn time_wait_sockets_and_last_events_name_both_processes() {
+        let known = EventRecord {
+            pid: 77,
+            comm: *b"nginx\0\0\0\0\0\0\0\0\0\0\0",
+            closer_pid: NO_PID,
+            closer_comm: *b"worker\0\0\0\0\0\0\0\0\0\0",
+            ..record(State::FinWait2, State::Close)
+        };
+        let caller = |pid, comm: &str| Some(Caller { pid, comm: comm.into() });
+        let last = event(&known);
+        let ends = (caller(None, "worker"), caller(Some(77), "nginx"));
+        assert_eq!((last.closed_by, last.opened_by), ends);
+        assert_eq!((last.pid, last.comm), (Some(77), Some("nginx".into())));
+        let mini = event(&EventRecord { kind: RecordKind::TimeWait as u8, ..known });
+        assert_eq!((mini.closed_by, mini.opened_by), ends);
+        assert_eq!((mini.pid, mini.comm), (None, None));
+        let early = event(&EventRecord { to: State::FinWait2 as u8, from: 4, ..known });
+        assert_eq!((early.closed_by, early.opened_by), (None, None));
+        let unknown = event(&EventRecord { pid: 0, closer_pid: 0, ..known });
+        assert_eq!((unknown.closed_by, unknown.opened_by), (None, None));
     }
 
     #[test]

@@ -41,7 +41,7 @@ fn connections() {
 const EVENTS: usize = 16;
 
 /// The keys of an event's JSON line, in order.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 26] = [
     "type",
     "version",
     "time",
@@ -66,6 +66,8 @@ const KEYS: [&str; 24] = [
     "unit",
     "duration_seconds",
     "ended_by",
+    "closed_by",
+    "opened_by",
 ];
 
 #[test]
@@ -227,10 +229,9 @@ fn events_have_aligned_columns_in_the_table_and_in_csv() {
         let mut child = trace(arguments).spawn().expect("it starts");
         let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut lines = Vec::new();
-        while !lines
-            .last()
-            .is_some_and(|line: &String| line.contains("REMOTE") || line.ends_with("ended_by"))
-        {
+        while !lines.last().is_some_and(|line: &String| {
+            line.contains("REMOTE") || line.ends_with("opened_by_comm")
+        }) {
             let mut line = String::new();
             assert!(reader.read_line(&mut line).expect("the pipe is open") > 0, "{lines:?}");
             lines.push(line.trim_end().to_owned());
@@ -255,7 +256,8 @@ fn events_have_aligned_columns_in_the_table_and_in_csv() {
         assert_eq!(line.as_bytes()[local - 1], b' ', "{line}");
     }
     let csv = lines(&["-o", "csv", "-d", "2s"]);
-    let columns = KEYS.len() - 2;
+    // JSON also has `type` and `version`. CSV has two columns for each of the two processes.
+    let columns = KEYS.len() - 2 + 2;
     assert!(csv.iter().all(|row| row.split(',').count() == columns), "{csv:#?}");
     assert_eq!(csv[0], KEYS[2..].join(","));
 }

@@ -51,6 +51,8 @@ pub(super) fn event(address: &str, comm: &str, hook: Hook) -> Event {
         cgroup: None,
         duration: Some(Duration::from_secs(123_456)),
         ended_by: Some(CloseReason::RemoteRst),
+        closed_by: None,
+        opened_by: None,
     }
 }
 

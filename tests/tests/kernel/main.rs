@@ -19,6 +19,7 @@ mod close_reason;
 mod count;
 mod doctor;
 mod errors;
+mod event_closers;
 mod event_filters;
 mod event_losses;
 mod event_owners;

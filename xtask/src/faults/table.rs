@@ -162,8 +162,8 @@ pub(crate) const FAULTS: &[Fault] = &[
         name: "owner-is-running-process",
         why: "an event names the process that was running when a packet arrived",
         file: "tcpstate-ebpf/src/socket_table.rs",
-        find: "if wants_owner() && from == CLOSE && (to == SYN_SENT || to == LISTEN) {",
-        replace: "if wants_owner() {",
+        find: "if owner_hints::are_needed() && from == CLOSE && (to == SYN_SENT || to == LISTEN) {",
+        replace: "if owner_hints::are_needed() {",
         red: &["events_of_known"],
     },
     Fault {
@@ -189,6 +189,22 @@ pub(crate) const FAULTS: &[Fault] = &[
         find: "(&raw mut (*slot).address).write_volatile(0);\n                compiler_fence(Ordering::Release);\n                take_one_atomically(&raw mut (*slot).contenders);",
         replace: "(&raw mut (*slot).address).write_volatile(0);\n                compiler_fence(Ordering::Release);",
         red: &["hist_with_just_enough_room"],
+    },
+    Fault {
+        name: "closer-is-running-process",
+        why: "a line names the process that was running when a packet closed the socket",
+        file: "tcpstate-ebpf/src/closers.rs",
+        find: "!= 0\n        && (to != CLOSE || sock.load::<u32>(config!(events.sk_err)) == 0)",
+        replace: "< u32::MAX || to == CLOSE",
+        red: &["events_of_resets_never"],
+    },
+    Fault {
+        name: "closer-is-opener",
+        why: "a time-wait socket has the opener of its connection as its closer",
+        file: "tcpstate-ebpf/src/closers.rs",
+        find: "(callers.closer_pid, callers.closer_comm) = (pid, comm);",
+        replace: "(callers.closer_pid, callers.closer_comm) = (pid, comm);\n            if callers.opener_pid != 0 {\n                (callers.closer_pid, callers.closer_comm) = (callers.opener_pid, callers.opener_comm);\n            }",
+        red: &["events_of_closed_connections"],
     },
     Fault {
         name: "hist-since-birth",

@@ -20,11 +20,11 @@ use super::{
 };
 use crate::{
     recording::budget::Budget,
-    report::{Cgroup, CloseReason, Event, Family, Hook},
+    report::{Caller, Cgroup, CloseReason, Event, Family, Hook},
     text::readable,
 };
 
-/// The maximum total size in bytes of the process names in one record. A process name has at most
+/// The maximum total size in bytes of the process names in one column. A process name has at most
 /// 15 bytes.
 const MAX_COPIED: usize = 16 * MAX_EVENTS;
 
@@ -32,8 +32,11 @@ const MAX_COPIED: usize = 16 * MAX_EVENTS;
 /// column. A missing value means that the field is unknown.
 type Column<T> = List<Option<T>, MAX_EVENTS>;
 
-/// The maximum number of addresses, and of texts: two for each event.
-const MAX_LISTED: usize = 2 * MAX_EVENTS;
+/// The maximum number of addresses: two for each event.
+const MAX_ADDRESSES: usize = 2 * MAX_EVENTS;
+
+/// The maximum number of texts: four for each event.
+const MAX_TEXTS: usize = 4 * MAX_EVENTS;
 
 /// The maximum size in bytes of a text. The longest text is the path of a cgroup, and the kernel
 /// limits paths to this size.
@@ -60,7 +63,7 @@ pub(super) struct Events {
     /// The addresses of all events; each address has 4 or 16 bytes. The columns `local` and
     /// `remote` contain indices into the list of addresses.
     #[n(4)]
-    addresses: List<Bytes, MAX_LISTED>,
+    addresses: List<Bytes, MAX_ADDRESSES>,
     #[n(5)]
     local: Column<u32>,
     #[n(6)]
@@ -76,7 +79,7 @@ pub(super) struct Events {
     /// The texts of all events. The columns `comm` and `cgroup` contain indices into the list of
     /// texts.
     #[n(11)]
-    texts: List<Bytes, MAX_LISTED>,
+    texts: List<Bytes, MAX_TEXTS>,
     #[n(12)]
     pid: Column<u32>,
     #[n(13)]
@@ -96,6 +99,33 @@ pub(super) struct Events {
     /// The index of the close reason in [`CloseReason::ALL`].
     #[cbor(n(18), default)]
     ended_by: Column<u8>,
+    #[cbor(n(19), default)]
+    closed_by: Callers,
+    #[cbor(n(20), default)]
+    opened_by: Callers,
+}
+
+/// The columns of the processes that opened or closed connections.
+#[derive(Default, Encode, Decode)]
+#[cbor(context_bound = "AsMut<Budget>")]
+struct Callers {
+    #[cbor(n(0), default)]
+    pid: Column<u32>,
+    /// The index of the process's name in the list of texts. Every known process has a name.
+    #[cbor(n(1), default)]
+    comm: Column<u32>,
+}
+
+impl Callers {
+    fn push<'a>(&mut self, caller: Option<&'a Caller>, texts: &mut Indices<&'a [u8]>) {
+        self.pid.0.push(caller.and_then(|caller| caller.pid));
+        self.comm.0.push(caller.map(|caller| texts.of(caller.comm.as_bytes())));
+    }
+
+    fn read(&self, row: usize, texts: &[OsString]) -> Result<Option<Caller>, Malformed> {
+        let comm = listed(&self.comm, row, texts)?;
+        Ok(comm.map(|comm| Caller { pid: value(&self.pid, row), comm: comm.clone() }))
+    }
 }
 
 impl From<&[Event]> for Events {
@@ -122,6 +152,8 @@ impl From<&[Event]> for Events {
                 duration,
                 hook,
                 ended_by,
+                closed_by,
+                opened_by,
                 cgroup,
             } = event;
             let (monotonic, Nanos(wall)) = (Nanos::of(monotonic).0.cast_signed(), Nanos::of(time));
@@ -130,10 +162,7 @@ impl From<&[Event]> for Events {
             columns.ahead.0.push(ahead.wrapping_sub(ahead_before));
             (monotonic_before, ahead_before) = (monotonic, ahead);
             columns.states.0.push((*from as u8) << 4 | *to as u8);
-            columns.family.0.push(match family {
-                Family::V4 => 4,
-                Family::V6 => 6,
-            });
+            columns.family.0.push(if *family == Family::V4 { 4 } else { 6 });
             columns.local.0.push(local.map(|address| addresses.of(address)));
             columns.local_port.0.push(*local_port);
             columns.remote.0.push(remote.map(|address| addresses.of(address)));
@@ -148,6 +177,8 @@ impl From<&[Event]> for Events {
             columns.cgroup.0.push(path);
             columns.hook.0.push(Some(*hook as u8));
             columns.ended_by.0.push(ended_by.map(|by| by as u8));
+            columns.closed_by.push(closed_by.as_ref(), &mut texts);
+            columns.opened_by.push(opened_by.as_ref(), &mut texts);
         }
         columns.addresses = addresses.in_order(|address| match address {
             IpAddr::V4(address) => address.octets().to_vec(),
@@ -174,7 +205,7 @@ impl<T: Eq + Hash> Indices<T> {
         *self.0.entry(value).or_insert(next)
     }
 
-    fn in_order(self, bytes: impl Fn(T) -> Vec<u8>) -> List<Bytes, MAX_LISTED> {
+    fn in_order<const MAX: usize>(self, bytes: impl Fn(T) -> Vec<u8>) -> List<Bytes, MAX> {
         let mut values: Vec<(T, u32)> = self.0.into_iter().collect();
         values.sort_by_key(|&(_, place)| place);
         List(values.into_iter().map(|(value, _)| Bytes(bytes(value))).collect())
@@ -196,8 +227,8 @@ impl Events {
 
     /// Takes the memory of the decoded events from the budget.
     fn take_memory(&self, count: usize, budget: &mut Budget) -> Result<(), Malformed> {
-        /// The memory in bytes of a process name.
-        const NAME: usize = 48;
+        /// The memory in bytes of the three process names of an event.
+        const NAMES: usize = 3 * 48;
         /// The number of copies of a cgroup's path: the path with invalid bytes replaced, its
         /// parts, the container and the unit.
         const COPIES: usize = 8;
@@ -205,14 +236,14 @@ impl Events {
         if lengths().any(|length| length > MAX_TEXT) {
             return Err(Malformed::message(format!("a text of more than {MAX_TEXT} bytes")));
         }
-        budget.take(count, size_of::<Event>() + NAME)?;
+        budget.take(count, size_of::<Event>() + NAMES)?;
         budget.take(self.addresses.0.len(), size_of::<IpAddr>())?;
         budget.take(self.texts.0.len(), size_of::<OsString>() + 2 * size_of::<Cgroup>())?;
         budget.take(lengths().sum(), COPIES)
     }
 
-    /// Many events may share a process name or a cgroup. Each decoded event gets a copy of the
-    /// process name, and a view prints the path of the cgroup for each event.
+    /// Many events may share a process name or a cgroup. Each decoded event gets copies of the
+    /// process names, and a view prints the path of the cgroup for each event.
     fn limit_copies(
         &self,
         count: usize,
@@ -222,8 +253,10 @@ impl Events {
         let length =
             |column, row| Ok(listed(column, row, texts)?.map_or(0, |text: &OsString| text.len()));
         let total = |column| (0..count).try_fold(0, |sum, row| Ok(sum + length(column, row)?));
-        if total(&self.comm)? > MAX_COPIED {
-            return Err(Malformed::message("more text than events have"));
+        for names in [&self.comm, &self.closed_by.comm, &self.opened_by.comm] {
+            if total(names)? > MAX_COPIED {
+                return Err(Malformed::message("more text than events have"));
+            }
         }
         budget.repeat(total(&self.cgroup)?)
     }
@@ -283,6 +316,8 @@ impl Events {
                 // A newer recording may contain a reason that this program does not know.
                 ended_by: value(&self.ended_by, row)
                     .and_then(|by| CloseReason::ALL.get(usize::from(by)).copied()),
+                closed_by: self.closed_by.read(row, &texts)?,
+                opened_by: self.opened_by.read(row, &texts)?,
             });
         }
         Ok(events)

@@ -104,8 +104,8 @@ impl Live {
         let by_owner = by_owner.transpose()?;
         // The hints are stored after the programs are attached. The programs themselves find the
         // owners of sockets that are opened later.
-        let has_events = probe.events.is_some();
-        let hints = probe.acceptors.as_mut().filter(|_| has_events).map(|hook| &mut hook.hints);
+        let needs_names = options.needs_names();
+        let hints = probe.acceptors.as_mut().filter(|_| needs_names).map(|hook| &mut hook.hints);
         let unknown_owners = hints.and_then(owner_hints::leave);
         let mut live = Self {
             starts_events: probe.is_tracking(),

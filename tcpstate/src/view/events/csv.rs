@@ -5,8 +5,8 @@ use std::io::{self, Write};
 
 use super::json::{Texts, Values};
 use crate::{
-    report::{Event, Report},
-    text::cell,
+    report::{Caller, Event, Report},
+    text::{cell, readable},
     view::View,
 };
 
@@ -14,7 +14,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EventCsv;
 
-const HEADER: [&str; 22] = [
+const HEADER: [&str; 26] = [
     "time",
     "time_unix",
     "time_monotonic",
@@ -37,6 +37,10 @@ const HEADER: [&str; 22] = [
     "unit",
     "duration_seconds",
     "ended_by",
+    "closed_by_pid",
+    "closed_by_comm",
+    "opened_by_pid",
+    "opened_by_comm",
 ];
 
 impl View for EventCsv {
@@ -55,14 +59,21 @@ impl View for EventCsv {
         let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(out);
         let mut texts = Texts::default();
         for event in events {
+            let (closed_by, opened_by) = (event.closed_by.as_ref(), event.opened_by.as_ref());
             let mut values = Values::of(event, &mut texts);
             for text in
                 [&mut values.comm, &mut values.cgroup, &mut values.container, &mut values.unit]
             {
                 *text = text.take().map(|text| cell(text.as_ref()).into());
             }
-            writer.serialize(values)?;
+            writer.serialize((values, person(closed_by), person(opened_by)))?;
         }
         writer.flush()
     }
+}
+
+/// Returns the id and the name of a process as two cells.
+fn person(caller: Option<&Caller>) -> (Option<u32>, Option<String>) {
+    let comm = |caller: &Caller| cell(readable(&caller.comm).as_ref());
+    (caller.and_then(|caller| caller.pid), caller.map(comm))
 }

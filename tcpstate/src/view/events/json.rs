@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    report::{CloseReason, Event, Family},
+    report::{Caller, CloseReason, Event, Family},
     text::readable,
     view::{json::VERSION, number::Rfc3339},
 };
@@ -21,6 +21,21 @@ struct Line<'a> {
     version: u32,
     #[serde(flatten)]
     values: Values<'a>,
+    closed_by: Option<Person<'a>>,
+    opened_by: Option<Person<'a>>,
+}
+
+/// The process that opened or closed a connection.
+#[derive(Serialize)]
+struct Person<'a> {
+    pid: Option<u32>,
+    comm: Cow<'a, str>,
+}
+
+impl<'a> From<&'a Caller> for Person<'a> {
+    fn from(caller: &'a Caller) -> Self {
+        Self { pid: caller.pid, comm: readable(&caller.comm) }
+    }
 }
 
 /// The time and the inode number of the network namespace of the last event, as formatted texts.
@@ -108,5 +123,11 @@ impl<'a> Values<'a> {
 
 /// Returns the JSON line of an event.
 pub(in crate::view) fn line<'a>(event: &'a Event, texts: &'a mut Texts) -> impl Serialize {
-    Line { r#type: "transition", version: VERSION, values: Values::of(event, texts) }
+    Line {
+        r#type: "transition",
+        version: VERSION,
+        values: Values::of(event, texts),
+        closed_by: event.closed_by.as_ref().map(Person::from),
+        opened_by: event.opened_by.as_ref().map(Person::from),
+    }
 }

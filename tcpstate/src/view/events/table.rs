@@ -218,13 +218,17 @@ impl View for EventTable {
     }
 
     fn show_events(&mut self, events: &[Event], out: &mut dyn Write) -> io::Result<()> {
+        let process = |event: &Event| match (&event.closed_by, event.hook) {
+            (Some(closer), Hook::TimeWait) => (closer.pid, Some(closer.comm.clone())),
+            _ => (event.pid, event.comm.clone()),
+        };
         let cells = |event: &Event| Cells {
             time: self.clock.show(event),
             from: event.from.name(),
             to: event.to.name(),
             duration: event.duration.map_or_else(|| UNKNOWN.into(), span),
-            pid: event.pid.map_or_else(|| UNKNOWN.into(), |pid| pid.to_string()),
-            comm: event.comm.as_ref().map_or_else(|| UNKNOWN.into(), escaped),
+            pid: process(event).0.map_or_else(|| UNKNOWN.into(), |pid| pid.to_string()),
+            comm: process(event).1.map_or_else(|| UNKNOWN.into(), escaped),
             local: endpoint(event.local, event.local_port),
             remote: endpoint(event.remote, event.remote_port),
             note: note(event),

@@ -6,18 +6,21 @@ use std::{collections::BTreeSet, time::Instant};
 use tcpstate::{
     filter::{End, EventFilter, Ports},
     probe::{HistogramOptions, Options},
-    report::{Group, Of},
+    report::{Acceptors, Group, Of, Provider, SocketKind},
 };
 use tcpstate_common::{
     State::{Close, FinWait2},
     histogram::By,
 };
 use tcpstate_tests::{
+    actor::Actor,
     netns::{Namespace, Sysctl},
     traced::{Traced, options},
     traffic::{Family, Listener, reset, shutdown},
     truth, wait,
 };
+
+use crate::event_closers::{named, pass, perform};
 
 use super::{assert_totals, held::await_state, summary, timed_by};
 
@@ -54,7 +57,13 @@ fn hist_by_each_grouping_names_its_groups() {
                 }
                 By::Remote => vec![Group::Address(address)],
                 By::Netns => vec![Group::Netns(inode)],
-                By::Comm => vec![Group::Comm(comm.trim_end().into()), Group::None],
+                By::Comm => {
+                    // No process uses the accepted connection, so only accept() shows its process.
+                    let is_known = traced.tracer.probe().acceptors() == Some(Acceptors::Accept);
+                    let accepted = (!is_known).then_some(Group::None);
+                    let own = Group::Comm(comm.trim_end().into());
+                    [own].into_iter().chain(accepted).collect()
+                }
                 By::Cgroup => Vec::new(),
             };
             if by == By::Cgroup {
@@ -68,6 +77,40 @@ fn hist_by_each_grouping_names_its_groups() {
             expected.sort();
             assert_eq!(lifetimes, expected, "{family} {by:?}");
         }
+    }
+}
+
+/// The test process accepts a connection, and the client passes its end to another process, which
+/// closes it. The durations of the full sockets belong to the processes that opened or accepted the
+/// connection, and those of the time-wait socket to the process that closed the connection.
+#[test]
+fn hist_by_comm_knows_acceptors_and_closers() {
+    let comm = std::fs::read_to_string("/proc/self/comm").expect("procfs is mounted");
+    let by_timers = Options { time_wait: Some(Provider::Timer), ..options() };
+    for (family, options) in Family::BOTH.into_iter().zip([options(), by_timers]) {
+        let _namespace = Namespace::enter();
+        let _soon = Sysctl::held("net.ipv4.tcp_fin_timeout", "1");
+        let by = HistogramOptions { by: Some(By::Comm), ..HistogramOptions::default() };
+        let mut traced = Traced::with(&Options { histograms: Some(by), ..options });
+        let listener = Listener::open(family);
+        let client = Actor::start(named("client", None), || pass(&listener, None));
+        perform(&listener, client);
+        let (snapshot, histograms) = summary(&mut traced);
+        if snapshot.missed.events() + histograms.untimed.missed + traced.uncounted() > 0 {
+            println!("{family}: skipped: events were kept from the programs");
+            continue;
+        }
+        let groups = |of| -> BTreeSet<String> {
+            let groups = histograms.of(of).filter(|row| row.tally.count() > 0);
+            groups.map(|row| format!("{:?}", row.group)).collect()
+        };
+        let set = |names: &[&str]| -> BTreeSet<String> {
+            let group = |&name: &&str| format!("{:?}", Some(Group::Comm(name.into())));
+            names.iter().map(group).collect()
+        };
+        assert_eq!(groups(Of::Lifetime), set(&["client", comm.trim_end()]), "{family}");
+        assert_eq!(groups(Of::TimeWaitHold), set(&["heir"]), "{family}");
+        assert_eq!(groups(Of::State(FinWait2, SocketKind::Mini)), set(&["heir"]), "{family}");
     }
 }
 

@@ -29,16 +29,16 @@ const CONNECTIONS: u64 = 5;
 
 /// A way in which a connection ends: what the server does with it, what the client does with it,
 /// and the name of the process that closes first, if a time-wait socket remains.
-struct Way {
-    name: &'static str,
+pub(crate) struct Way {
+    pub(crate) name: &'static str,
     client: fn(Socket),
     server: fn(Socket),
-    closer: Option<&'static str>,
+    pub(crate) closer: Option<&'static str>,
     /// Whether the client does not read what the server sends.
     leaves_data: bool,
 }
 
-const WAYS: [Way; 10] = [
+pub(crate) const WAYS: [Way; 10] = [
     way("active close", drop_first, drop_second, Some("client")),
     way("passive close", drop_second, drop_first, Some("server")),
     Way { leaves_data: true, ..way("unread data", drop_first, drop_second, None) },
@@ -120,8 +120,9 @@ fn closed_by(owners: &Owners, name: &str) -> u64 {
     of.map(|group| group.total.time_wait_entries).sum()
 }
 
-/// Makes one connection, in which each end is a process of its own.
-fn connect(way: &Way, listener: &Listener) {
+/// Makes one connection, in which each end is a process of its own. Returns the process IDs of the
+/// client and of the server.
+pub(crate) fn connect(way: &Way, listener: &Listener) -> [u32; 2] {
     let mut server = Actor::start(named("server"), || {
         let mut socket = listener.socket().accept().expect("a connection comes").0;
         socket.write_all(&[1]).expect("the client stands");
@@ -135,10 +136,12 @@ fn connect(way: &Way, listener: &Listener) {
         }
         (way.client)(socket);
     });
+    let pids = [client.pid(), server.pid()];
     server.cue();
     client.cue();
     drop(client);
     drop(server);
+    pids
 }
 
 fn connected(to: &SockAddr) -> Socket {

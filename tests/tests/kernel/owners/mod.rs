@@ -1,7 +1,7 @@
 //! Tests the counters by owner: each group has the sockets of its owner, and all groups together
 //! have all sockets.
 
-mod closers;
+pub(crate) mod closers;
 mod earlier;
 mod recycled;
 
