@@ -257,9 +257,10 @@ fn events_have_aligned_columns_in_the_table_and_in_csv() {
     }
     let csv = lines(&["-o", "csv", "-d", "2s"]);
     // JSON also has `type` and `version`. CSV has two columns for each of the two processes.
-    let columns = KEYS.len() - 2 + 2;
-    assert!(csv.iter().all(|row| row.split(',').count() == columns), "{csv:#?}");
-    assert_eq!(csv[0], KEYS[2..].join(","));
+    let callers = ["closed_by_pid", "closed_by_comm", "opened_by_pid", "opened_by_comm"];
+    let columns = [&KEYS[2..KEYS.len() - 2], &callers].concat();
+    assert!(csv.iter().all(|row| row.split(',').count() == columns.len()), "{csv:#?}");
+    assert_eq!(csv[0], columns.join(","));
 }
 
 #[test]
