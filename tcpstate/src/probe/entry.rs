@@ -28,8 +28,7 @@ impl Netns {
             }
             Self::Name(_) | Self::Path(_) | Self::Pid(_) => self.enter_other()?,
         }
-        let own = fs::metadata("/proc/thread-self/ns/net")
-            .map_err(|source| Error::System { action: "read /proc/thread-self/ns/net", source })?;
+        let own = fs::metadata(netns::OWN).map_err(netns::Error::NoProc)?;
         Ok(Counted::One(own.ino()))
     }
 }

@@ -76,7 +76,7 @@ struct Tour<'a, V> {
 
 impl<V: FnMut() -> Result<(), Error>> Tour<'_, V> {
     fn round(&mut self) -> Result<(), Error> {
-        self.stop_at_link(Path::new("/proc/thread-self/ns/net"))?;
+        self.stop_at_link(Path::new(netns::OWN))?;
         for process in children(Path::new("/proc")).filter(|path| is_number(path)) {
             self.pulse.beat();
             for task in children(&process.join("task")) {
@@ -179,7 +179,7 @@ impl Names {
         let mut names = HashMap::new();
         // If a namespace is deleted, the file with the name of the namespace may remain. The file
         // of a deleted namespace is not in the file system of namespaces (nsfs).
-        let Ok(own) = fs::metadata("/proc/thread-self/ns/net") else { return Self::default() };
+        let Ok(own) = fs::metadata(netns::OWN) else { return Self::default() };
         for file in netns::NAMES.iter().flat_map(|folder| children(Path::new(folder))) {
             if let (Ok(metadata), Some(name)) = (fs::metadata(&file), file.file_name())
                 && metadata.dev() == own.dev()

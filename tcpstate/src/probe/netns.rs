@@ -30,6 +30,9 @@ use crate::{
 /// folder.
 pub(super) const NAMES: [&str; 2] = ["/run/netns", "/var/run/netns"];
 
+/// The file of the network namespace of this thread.
+pub(super) const OWN: &str = "/proc/thread-self/ns/net";
+
 /// The network namespaces that the user chose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Netns {
@@ -57,6 +60,9 @@ pub enum Error {
         /// The existing names that are most similar to the requested name.
         near: Vec<String>,
     },
+    /// The file of this thread's namespace cannot be read.
+    #[error("cannot read {OWN}: {0}")]
+    NoProc(io::Error),
     /// There is no process with this id.
     #[error("cannot find the network namespace of process {0}: the process does not exist")]
     NoProcess(u32),
@@ -103,6 +109,7 @@ impl Help for Error {
                     None => "list all names with `ip netns list`; for a container, use --netns pid:N with one of its processes".into(),
                 }
             }
+            Self::NoProc(_) => "mount proc: mount -t proc proc /proc".into(),
             Self::NoProcess(_) => "choose a running process; `lsns -t net` lists one process for each network namespace".into(),
             Self::Other(path) if NAMES.iter().any(|folder| path.starts_with(folder)) => {
                 "delete the file with `ip netns delete`, and create the namespace with `ip netns add`".into()
@@ -136,6 +143,9 @@ impl Netns {
     fn open(&self) -> Result<File, Error> {
         let path = self.path()?;
         let refused = |cause: io::Error| match (self, cause.kind()) {
+            (Self::Pid(_), io::ErrorKind::NotFound) if !Path::new(OWN).exists() => {
+                Error::NoProc(cause)
+            }
             (Self::Pid(pid), io::ErrorKind::NotFound) => Error::NoProcess(*pid),
             (Self::Pid(pid), io::ErrorKind::PermissionDenied) => Error::Hidden(*pid),
             _ => Error::Unreadable { path: path.clone(), cause },
@@ -146,7 +156,7 @@ impl Netns {
     /// Returns the path of the namespace's file.
     fn path(&self) -> Result<PathBuf, Error> {
         match self {
-            Self::Own | Self::All => Ok("/proc/thread-self/ns/net".into()),
+            Self::Own | Self::All => Ok(OWN.into()),
             Self::Path(path) => Ok(path.clone()),
             Self::Pid(pid) => Ok(format!("/proc/{pid}/ns/net").into()),
             Self::Name(name) => NAMES

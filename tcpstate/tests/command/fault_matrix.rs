@@ -186,6 +186,8 @@ pub(crate) fn run_until_served(command: &mut Command) -> Output {
 fn cell(output: &Output) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(!stderr.contains("panicked"), "{stderr}");
+    // A fault of the surroundings is no fault of tcpstate.
+    assert!(!stderr.contains("help: report this error"), "{stderr}");
     let status = match (output.status.code(), output.status.signal()) {
         (Some(code), _) => code.to_string(),
         (None, Some(number)) => {

@@ -15,7 +15,7 @@ use nix::{
 };
 use serde_json::Value;
 use tcpstate_tests::{
-    command::{as_nobody, bound_to_us, piped, run},
+    command::{as_nobody, bound_to_us, piped, run, with_mounts},
     errors::Row,
     netns::Namespace,
     traffic::{Family, Listener},
@@ -177,6 +177,16 @@ fn error_unknown_pid_namespace() {
     drop(listener);
     kill_child_of(&traced.child);
     assert!(traced.rest().iter().all(|event| event["pid"].is_null()));
+}
+
+#[test]
+fn error_no_proc() {
+    for arguments in [&["trace"][..], &["trace", "--netns", "pid:1"], &["hist"], &["serve"]] {
+        let mut tcpstate = Command::new(TCPSTATE);
+        tcpstate.args(arguments);
+        let mut command = with_mounts("mount -t tmpfs tmpfs /proc", &tcpstate);
+        Row::of("error_no_proc").assert(&run(&mut command));
+    }
 }
 
 #[test]
