@@ -2,7 +2,9 @@
 //! at 48 KiB.
 //!
 //! Texts from outside, such as the path of a cgroup, may have any length and any characters. If a
-//! line would be too long, its long texts are cut.
+//! line would be too long, its long texts are cut. If the line is still too long, its long lists are
+//! cut too, and the line has `"lists_cut": true`. Only a recording that another program made has
+//! such lists.
 
 use std::io::{self, Write};
 
@@ -23,6 +25,9 @@ const MAX_ROWS: usize = 256;
 /// The maximum sizes in bytes of the texts of a line that would be too long. The first size with
 /// which the line is short enough is used.
 const MAX_TEXTS: [usize; 7] = [4096, 2048, 1024, 512, 256, 128, 64];
+
+/// The maximum lengths of the lists of a line that is too long although its texts are cut.
+const MAX_LISTS: [usize; 4] = [64, 16, 4, 0];
 
 /// The end of a text that was cut.
 const ELLIPSIS: &str = "…";
@@ -66,18 +71,44 @@ pub(super) fn length(line: &Value) -> io::Result<usize> {
     Ok(text.len())
 }
 
-/// Appends a JSON object and a line end to a buffer. If the line is too long, long texts are cut.
+/// Appends a JSON object and a line end to a buffer. If the line is too long, long texts are cut,
+/// and then long lists.
 pub(super) fn serialize(line: &impl Serialize, text: &mut Vec<u8>) -> io::Result<()> {
     let start = text.len();
     append(line, Visible, text)?;
     for max in MAX_TEXTS {
         if text.len() - start <= MAX_LINE {
-            break;
+            return Ok(());
         }
         text.truncate(start);
         append(line, Cut::to(max), text)?;
     }
+    if text.len() - start <= MAX_LINE {
+        return Ok(());
+    }
+    let mut line = serde_json::to_value(line)?;
+    line["lists_cut"] = true.into();
+    for max in MAX_LISTS {
+        cut_lists(&mut line, max);
+        text.truncate(start);
+        append(&line, Cut::to(MAX_TEXTS[MAX_TEXTS.len() - 1]), text)?;
+        if text.len() - start <= MAX_LINE {
+            break;
+        }
+    }
     Ok(())
+}
+
+/// Removes the elements of each list after the first `max`.
+fn cut_lists(value: &mut Value, max: usize) {
+    match value {
+        Value::Array(list) => {
+            list.truncate(max);
+            list.iter_mut().for_each(|element| cut_lists(element, max));
+        }
+        Value::Object(fields) => fields.values_mut().for_each(|field| cut_lists(field, max)),
+        _ => {}
+    }
 }
 
 /// Serializing an object makes many small writes. Small writes to a `Vec` are much faster than to a
@@ -235,6 +266,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn long_lists_are_cut_only_if_cut_texts_do_not_suffice() {
+        let of = |length: usize| written(&json!({ "short": [1, 2], "long": vec!["x"; length] }));
+        let whole: Value = serde_json::from_str(&of(4000)).expect("JSON");
+        assert_eq!(whole["long"].as_array().map(Vec::len), Some(4000));
+        assert!(whole.get("lists_cut").is_none());
+        let cut: Value = serde_json::from_str(&of(5000)).expect("JSON");
+        assert_eq!(cut["long"].as_array().map(Vec::len), Some(MAX_LISTS[0]));
+        assert_eq!((&cut["lists_cut"], &cut["short"]), (&json!(true), &json!([1, 2])));
+        let deep = json!({ "lists": vec![vec![vec!["\n".repeat(100); 20]; 20]; 20] });
+        let text = written(&deep);
+        assert!(text.len() <= MAX_LINE && text.contains("lists_cut"), "{}", text.len());
     }
 
     #[test]
