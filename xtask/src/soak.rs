@@ -16,9 +16,8 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// The options of a short soak test. The test is long enough to detect memory growth after the
-    /// start.
-    pub(crate) const SHORT: Self = Self { minutes: 2.0 };
+    /// The options of the soak test of `cargo xtask test --all`.
+    pub(crate) const LONG: Self = Self { minutes: 20.0 };
 }
 
 /// Builds the soak test and runs it as root. The soak test has the build options of the kernel

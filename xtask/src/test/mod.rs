@@ -7,7 +7,7 @@
 //!                                  changed faults; 20 s of fuzzing
 //! cargo xtask test NAME            tests whose name contains NAME, within a minute after an edit
 //! cargo xtask test --all           all kernels and tests in virtual machines, all faults, OTLP, a
-//!                                  short soak test, short benchmarks, the Debian package
+//!                                  soak test of 20 minutes, short benchmarks, the Debian package
 //! cargo xtask test --faults [NAME] the faults whose name contains NAME; without NAME, all
 //!                                  faults, and write xtask/faults.lock
 //! cargo xtask test --object FILE   the kernel tests with another object

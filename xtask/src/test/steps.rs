@@ -221,7 +221,7 @@ pub(super) fn faults(
 
 /// Runs the steps that take long and rarely fail.
 pub(super) fn long(root: &Path, report: &mut Report) {
-    report.check("soak", || soak::run(root, &soak::Options::SHORT));
+    report.check("soak", || soak::run(root, &soak::Options::LONG));
     report.check("bench --quick", || bench::run(root, &bench::Options::QUICK));
     report.check("dist --try", || dist::run(root, &dist::Options::TRY));
 }
