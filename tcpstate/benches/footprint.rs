@@ -31,6 +31,7 @@ fn main() {
                 ("trace", &["trace", "-o", "json"][..]),
                 ("trace --netns all", &["trace", "--netns", "all", "-o", "json"]),
                 ("trace --events", &["trace", "--events", "-o", "json"]),
+                ("trace --by process", &["trace", "--by", "process", "-o", "json"]),
                 ("hist", &["hist", "-o", "json"]),
             ] {
                 measure(&mut rows, name, arguments);

@@ -16,7 +16,8 @@ use aya::sys::{Stats, enable_stats};
 use tcpstate::{
     error::Help as _,
     filter::{End, EventFilter},
-    probe::{EventOptions, HistogramOptions, Netns, Options},
+    probe::{EventOptions, HistogramOptions, Netns, Options, OwnerOptions},
+    report::Key,
     source::Events,
     tracer::Tracer,
 };
@@ -182,12 +183,24 @@ enum Program {
     /// The program that sends events. A thread reads the events at the interval that `trace` uses.
     Written,
     Histograms,
+    /// The program that counts by owner. The owners are distinguished by one key, or by the peer's
+    /// address and port.
+    ByProcess,
+    ByRemote,
     Peer(Peer),
 }
 
 impl Program {
-    const OURS: [Self; 6] =
-        [Self::Empty, Self::Counters, Self::Rows, Self::Rejected, Self::Written, Self::Histograms];
+    const OURS: [Self; 8] = [
+        Self::Empty,
+        Self::Counters,
+        Self::Rows,
+        Self::Rejected,
+        Self::Written,
+        Self::Histograms,
+        Self::ByProcess,
+        Self::ByRemote,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -197,6 +210,8 @@ impl Program {
             Self::Rejected => "events, all filtered out",
             Self::Written => "events",
             Self::Histograms => "hist",
+            Self::ByProcess => "trace --by process",
+            Self::ByRemote => "trace --by remote,remote-port",
             Self::Peer(peer) => peer.name(),
         }
     }
@@ -229,6 +244,8 @@ impl Program {
                     RunTime::of(tracer.probe().histograms_info().expect("our own program"))
                 })
             }
+            Self::ByProcess => owners(&[Key::Process], room),
+            Self::ByRemote => owners(&[Key::Remote, Key::RemotePort], room),
             Self::Peer(peer) => {
                 let running = peer.start()?;
                 Box::new(move || running.run_time())
@@ -240,6 +257,14 @@ impl Program {
 fn counters(options: &Options) -> Box<dyn FnMut() -> RunTime> {
     let tracer = start(options);
     Box::new(move || RunTime::of([tracer.probe().transitions_info().expect("our own program")]))
+}
+
+fn owners(by: &[Key], room: u32) -> Box<dyn FnMut() -> RunTime> {
+    let default = OwnerOptions::by(by.to_vec());
+    let max_sockets = default.max_sockets.max(room);
+    let tracer =
+        start(&Options { owners: Some(OwnerOptions { max_sockets, ..default }), ..options() });
+    Box::new(move || RunTime::of(tracer.probe().owners_info().expect("our own program")))
 }
 
 fn events(event_filter: EventFilter, room: u32) -> Box<dyn FnMut() -> RunTime> {

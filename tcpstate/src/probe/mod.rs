@@ -247,6 +247,12 @@ impl Probe {
         self.histograms.as_ref().map(|hook| programs::info(&self.ebpf, hook.program)).transpose()
     }
 
+    /// Returns the kernel's description of the program that counts by owner, if sockets are counted
+    /// by owner.
+    pub fn owners_info(&self) -> Result<Option<ProgramInfo>, Error> {
+        self.owners.as_ref().map(|hook| programs::info(&self.ebpf, hook.program)).transpose()
+    }
+
     /// Returns the kernel's descriptions of the active programs of one kind of mini sockets.
     pub fn minis_info(&self, minis: Minis) -> Result<Vec<(&'static str, ProgramInfo)>, Error> {
         let hooks = self.providers.of(minis).hooks.iter();
