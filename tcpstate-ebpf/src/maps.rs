@@ -218,6 +218,10 @@ pub(crate) static OWNER_MEMORY: PerCpuArray<OwnerMemory, 1> = PerCpuArray::new()
 #[btf_map]
 pub(crate) static FAILED_CONNECTS: PerCpuArray<[u64; FAILED_CONNECT_SLOTS], 1> = PerCpuArray::new();
 
+/// How often user space gave numbers of owners that have gone to other owners.
+#[btf_map]
+pub(crate) static OWNER_GENERATION: Array<u64, 1, READ_ONLY> = Array::new();
+
 /// Returns this CPU's first element of [`CPU_SLOTS`], which also has the counts that belong to no
 /// socket.
 #[inline(always)]

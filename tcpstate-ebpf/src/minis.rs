@@ -23,7 +23,7 @@ use crate::{
     maps::FIN_WAIT2,
     mini_events::{self, Kind, UNKNOWN_EXIT},
     namespaces::{self, CounterRefs},
-    owners::time_wait as owned,
+    owners::{half_open, time_wait as owned},
     scan::{self, By, Observation},
     sock::Sock,
 };
@@ -44,7 +44,7 @@ pub(crate) fn time_wait_born<A: Access>(counters: CounterRefs, control: u32, tw:
         record(counters, tw.address(), BPF_ANY);
     }
     mini_events::born(Kind::TimeWait, control, tw, state);
-    owned::born(tw, state, control);
+    owned::born(tw, control);
     add(counters, control, state, Side::Entered);
     if control & CONTROL_SCAN != 0 {
         scan::observe(counters.slots, tw.address(), By::Event);
@@ -117,7 +117,7 @@ pub(crate) fn time_wait_gone<A: Access>(
     }
     add(counters, control, state, Side::Left);
     mini_events::gone(Kind::TimeWait, control, tw, state, exit, may_resume);
-    owned::gone(tw, state);
+    owned::gone(tw);
 }
 
 /// Called when a time-wait socket did not end: its timer was only stopped and started again.
@@ -158,6 +158,7 @@ pub(crate) fn request_born<A: Access>(counters: CounterRefs, control: u32, req: 
     }
     let address = req.address();
     mini_events::born(Kind::Request, control, req, IN_SYN_RECV);
+    half_open::born(req);
     // If the iterator visited the request socket before this hook ran, the request socket is
     // already in the base counts.
     if control & CONTROL_SCAN != 0
@@ -183,6 +184,7 @@ pub(crate) fn request_gone<A: Access>(
     }
     let address = req.address();
     mini_events::gone(Kind::Request, control, req, IN_SYN_RECV, UNKNOWN_EXIT, may_resume);
+    half_open::gone(req);
     if control & CONTROL_SCAN != 0 {
         if scan::observe(counters.slots, address, By::Event) == Observation::First {
             scan::add_mini_to_base(counters, IN_SYN_RECV);
@@ -198,8 +200,10 @@ pub(crate) fn request_gone<A: Access>(
 /// Called when a request socket did not end: its timer expired, and starts again for the next
 /// SYN-ACK.
 #[inline(always)]
-pub(crate) fn request_restarted(counters: CounterRefs, control: u32, address: u64) {
+pub(crate) fn request_restarted<A: Access>(counters: CounterRefs, control: u32, req: Sock<A>) {
+    let address = req.address();
     mini_events::resumed(control, address);
+    half_open::resumed(req);
     if control & CONTROL_SCAN != 0 {
         // If the timer stopped before t0, no end was counted after t0, so no end must be
         // subtracted.

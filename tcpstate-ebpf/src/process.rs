@@ -2,11 +2,12 @@
 
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel_str_bytes,
+    generated::bpf_get_current_task_btf,
 };
-use tcpstate_common::abi::{COMM_BYTES, NO_PID};
+use tcpstate_common::abi::{COMM_BYTES, FLAG_TYPED_TASKS, NO_PID};
 
 use crate::{
-    access::{Access as _, Probed},
+    access::{Access, Probed, Typed},
     config::config,
     kernel::PF_KTHREAD,
 };
@@ -42,6 +43,70 @@ impl Process {
         Self { pid, comm }
     }
 }
+
+/// The process that runs now.
+#[derive(Clone, Copy)]
+pub(crate) struct Running {
+    /// The first thread of the process, which exists as long as the current task.
+    pub(crate) leader: *const u8,
+    /// The ID of the process in the initial PID namespace.
+    pub(crate) tgid: u32,
+    /// Time when the process started (clock since boot, nanoseconds).
+    pub(crate) start: u64,
+}
+
+impl Running {
+    /// Returns the process that runs now, or `None` if a kernel thread runs.
+    #[inline(always)]
+    pub(crate) fn now() -> Option<Self> {
+        // SAFETY: both tasks are the current task. The verifier knows the type of the first.
+        unsafe {
+            if config!(flags) & FLAG_TYPED_TASKS != 0 {
+                Self::of::<Typed>(bpf_get_current_task_btf() as *const u8)
+            } else {
+                Self::of::<Probed>(current_task())
+            }
+        }
+    }
+
+    /// Returns the process of the current task.
+    ///
+    /// # Safety
+    /// `task` must be the current task.
+    #[inline(always)]
+    unsafe fn of<A: Access>(task: *const u8) -> Option<Self> {
+        // SAFETY: the offsets are from BTF. The leader exists as long as the current task.
+        unsafe {
+            if A::load::<u32>(task, config!(events.task_flags)) & PF_KTHREAD != 0 {
+                return None;
+            }
+            let leader: *const u8 = A::load(task, config!(events.group_leader));
+            let tgid = A::load(leader, config!(events.tgid));
+            let start = A::load(leader, config!(events.start_boottime));
+            Some(Self { leader, tgid, start })
+        }
+    }
+
+    /// Returns the ID of the process in the PID namespace of the user, or [`NO_PID`].
+    #[inline(always)]
+    pub(crate) fn pid(self) -> u32 {
+        if config!(pids.namespace) == 0 {
+            self.tgid
+        } else {
+            // SAFETY: the leader exists as long as the current task.
+            unsafe { pid_in_namespace(self.leader) }
+        }
+    }
+
+    /// Returns the time when the process started, in the unit of `/proc/PID/stat`.
+    #[inline(always)]
+    pub(crate) fn start_ticks(self) -> u64 {
+        self.start / TICK
+    }
+}
+
+/// The unit of `/proc/PID/stat` in nanoseconds (`USER_HZ` is 100).
+const TICK: u64 = 10_000_000;
 
 /// Returns the task that runs now.
 #[inline(always)]
@@ -132,8 +197,6 @@ pub(crate) unsafe fn identity(leader: *const u8) -> (u32, u64) {
 /// `leader` must point to the first thread of the process.
 #[inline(always)]
 unsafe fn start(leader: *const u8) -> u64 {
-    /// The unit of `/proc/PID/stat` in nanoseconds (`USER_HZ` is 100).
-    const TICK: u64 = 10_000_000;
     // SAFETY: `Probed` reads by a helper that takes any address.
     unsafe { Probed::load::<u64>(leader, config!(events.start_boottime)) / TICK }
 }

@@ -22,13 +22,14 @@ use core::{
 };
 
 use aya_ebpf::{
-    bindings::BPF_ANY,
+    bindings::{BPF_ANY, BPF_NOEXIST},
     btf_maps::{Array, HashMap},
 };
 
 use crate::{
     atomic::{add_one_atomically, take_one_atomically},
     config::config,
+    kernel::EEXIST,
 };
 
 /// 2^64 divided by the golden ratio (Knuth, TAOCP 6.4). A multiplication by this number spreads
@@ -83,19 +84,61 @@ impl<V: Copy> Table<V> {
     /// Returns the error number of the hash map if the hash map has no space.
     #[inline(always)]
     pub(crate) fn insert(self, address: u64, state: V) -> Result<(), i32> {
+        self.insert_slot(address, state, |_| {})
+            .unwrap_or_else(|| self.overflow.insert(address, state, u64::from(BPF_ANY)))
+    }
+
+    /// Stores the state of a socket as [`Table::insert`] does. The function `replace` gets the state
+    /// that is replaced. If the new socket takes a slot and the hash map has the state of an earlier
+    /// socket, the state of the earlier socket is not replaced.
+    ///
+    /// # Errors
+    /// Returns the error number of the hash map if the hash map has no space.
+    #[inline(always)]
+    pub(crate) fn replace(
+        self,
+        address: u64,
+        state: V,
+        replace: impl Fn(*const V),
+    ) -> Result<(), i32> {
+        if let Some(stored) = self.insert_slot(address, state, &replace) {
+            return stored;
+        }
+        let stored = self.overflow.insert(address, state, u64::from(BPF_NOEXIST));
+        if stored != Err(-EEXIST) {
+            return stored;
+        }
+        if let Some(earlier) = self.overflow.get_ptr(address) {
+            replace(earlier);
+        }
+        self.overflow.insert(address, state, u64::from(BPF_ANY))
+    }
+
+    /// Stores the state of a socket in its slot. Returns `None` if another socket holds the slot.
+    #[inline(always)]
+    fn insert_slot(
+        self,
+        address: u64,
+        state: V,
+        replace: impl Fn(*const V),
+    ) -> Option<Result<(), i32>> {
         if let Some(slot) = self.slot(address) {
             // SAFETY: the pointer is to an element of the map, to which only the socket that holds
             // the slot writes.
             unsafe {
-                if is_held_by(slot, address) || take(slot) {
+                let is_earlier = is_held_by(slot, address);
+                if is_earlier {
+                    replace(&raw const (*slot).state);
+                }
+                if is_earlier || take(slot) {
                     (&raw mut (*slot).state).write(state);
                     compiler_fence(Ordering::Release);
                     (&raw mut (*slot).address).write_volatile(address);
-                    return Ok(());
+                    return Some(Ok(()));
                 }
             }
         }
-        self.overflow.insert(address, state, u64::from(BPF_ANY))
+        None
     }
 
     /// Removes the state of the socket at an address.

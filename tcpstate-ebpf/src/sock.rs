@@ -206,6 +206,12 @@ impl<A: Access> Sock<A> {
         self.load(config!(owners.skc_hash))
     }
 
+    /// Returns the address of a request socket's listener.
+    #[inline(always)]
+    pub(crate) fn listener(self) -> u64 {
+        self.load(config!(owners.skc_listener))
+    }
+
     /// Returns the ID of the user that created the socket.
     #[inline(always)]
     pub(crate) fn uid(self) -> u32 {

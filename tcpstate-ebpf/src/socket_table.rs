@@ -9,6 +9,8 @@
 //! missed event, the duration and the owner are unknown, and the entry is replaced. Events of one
 //! socket never race, because the kernel holds the socket's lock.
 
+use core::ptr::NonNull;
+
 use tcpstate_common::{
     State,
     abi::{
@@ -81,21 +83,19 @@ pub(crate) fn observe<A: Access>(
     control: u32,
 ) -> Observed {
     let is_birth = is_birth(from, to);
-    // A newborn socket replaces the entry of an earlier socket at its address.
-    let entry = if is_birth { None } else { SOCKETS.get(sock.address()) };
-    if is_birth && owners::is_on() {
-        forget_earlier(sock.address());
-    }
+    // A newborn socket replaces the entry of an earlier socket at its address. The entry is 0 if
+    // there is none, because the verifier requires every register to be set.
+    let entry = if is_birth { None } else { SOCKETS.get(sock.address()).and_then(NonNull::new) };
     let (mut is_known, mut is_hinted) = (false, false);
     let (mut duration, mut owner) = (UNKNOWN_DURATION, Process::UNKNOWN);
     let mut kept = Kept::at(now);
     if let Some(entry) = entry {
         // SAFETY: the kernel does not free the memory of a map entry while the program runs.
-        let state = unsafe { &*entry };
+        let state = unsafe { entry.as_ref() };
         if state.fits(from, to, remote_port) {
             is_known = true;
             kept.numbers = Owned::of(state);
-            is_hinted = is_accept_hinted(entry);
+            is_hinted = is_accept_hinted(entry.as_ptr());
             kept.born = state.born;
             kept.marks = state.marks & (SOCKET_BIRTH_SEEN | SOCKET_IS_CHILD);
             if owner_hints::are_needed() {
@@ -147,7 +147,7 @@ struct Stored {
 #[inline(always)]
 fn store<A: Access>(
     sock: Sock<A>,
-    entry: Option<*mut SocketState>,
+    entry: Option<NonNull<SocketState>>,
     mut event: owners::Event,
     Stored { is_known, remote_port, mut kept, owner }: Stored,
 ) {
@@ -170,12 +170,12 @@ fn store<A: Access>(
         && is_known
         && let Some(entry) = entry
     {
-        event.is_hinted |= is_accept_hinted(entry);
+        event.is_hinted |= is_accept_hinted(entry.as_ptr());
         let numbers = owners::next(sock, event, kept.numbers, kept.born);
         // SAFETY: the kernel does not free the memory of a map entry while the program runs.
         unsafe {
-            (*entry).owner = numbers.owner;
-            (*entry).closer = numbers.closer;
+            (*entry.as_ptr()).owner = numbers.owner;
+            (*entry.as_ptr()).closer = numbers.closer;
         }
     }
 }
@@ -200,7 +200,7 @@ fn owner_at_birth(from: usize, to: usize) -> Process {
 #[inline(always)]
 fn keep(
     address: u64,
-    entry: Option<*mut SocketState>,
+    entry: Option<NonNull<SocketState>>,
     is_known: bool,
     to: usize,
     remote_port: u16,
@@ -212,6 +212,7 @@ fn keep(
     if let Some(entry) = entry
         && is_known
     {
+        let entry = entry.as_ptr();
         // SAFETY: the kernel does not free the memory of a map entry while the program runs.
         unsafe {
             (*entry).since = since;
@@ -240,12 +241,26 @@ fn keep(
     };
     if let Some(entry) = entry {
         // SAFETY: the kernel does not free the memory of a map entry while the program runs.
-        unsafe { *entry = state };
-    } else if SOCKETS.insert(address, state).is_err() {
+        unsafe { entry.write(state) };
+    } else if !insert(address, state) {
         ring::count_untracked();
         if owners::is_on() {
             owners::not_stored(number, closer, to);
         }
+    }
+}
+
+/// Stores the state of a socket that has no entry. Returns whether the table had room.
+#[inline(always)]
+fn insert(address: u64, state: SocketState) -> bool {
+    if owners::is_on() {
+        // The end of an earlier socket at this address was missed. The earlier socket no longer
+        // counts for its owner.
+        // SAFETY: the kernel does not free the memory of a map entry while the program runs.
+        let forget = |earlier: *const SocketState| owners::forget(unsafe { &*earlier });
+        SOCKETS.replace(address, state, forget).is_ok()
+    } else {
+        SOCKETS.insert(address, state).is_ok()
     }
 }
 
@@ -255,17 +270,6 @@ fn is_accept_hinted(entry: *mut SocketState) -> bool {
     // SAFETY: the kernel does not free the memory of a map entry while the program runs.
     let hints = unsafe { (&raw const (*entry).is_hinted).read_volatile() };
     hints & HINT_OF_ACCEPT != 0
-}
-
-/// Removes the entry of an earlier socket at this address, whose end was missed. The earlier socket
-/// no longer counts for its owner.
-#[inline(never)]
-fn forget_earlier(address: u64) {
-    if let Some(entry) = SOCKETS.get(address) {
-        // SAFETY: the kernel does not free the memory of a map entry while the program runs.
-        owners::forget(unsafe { &*entry });
-        SOCKETS.remove(address);
-    }
 }
 
 /// Removes the entry of a socket that can no longer match the filter.

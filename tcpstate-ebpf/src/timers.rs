@@ -65,7 +65,7 @@ pub(crate) fn timer_start(ctx: BtfTracePointContext) -> i32 {
                     minis::request_born(counters, control, req);
                     mini_durations::request_born(req.address());
                 } else {
-                    minis::request_restarted(counters, control, req.address());
+                    minis::request_restarted(counters, control, req);
                     mini_durations::request_restarted(req.address());
                 }
             }

@@ -80,7 +80,9 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
         }
         return;
     }
-    let (now, remote_port) = (now(), sock.remote_port());
+    // Counts by owner need only the time of the birth, to distinguish two sockets at one address.
+    let needs_time = has_events || has_histograms || is_birth(from, to);
+    let (now, remote_port) = (if needs_time { now() } else { 0 }, sock.remote_port());
     let observed = socket_table::observe(sock, from, to, now, remote_port, control);
     let transition = Transition { sock, from, to, now, remote_port };
     closers::began(sock, from, to, observed.is_owner_new);

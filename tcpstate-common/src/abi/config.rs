@@ -96,8 +96,11 @@ pub const FLAG_DROP_TRACKED: u32 = 1 << 9;
 pub const FLAG_OWNERS: u32 = 1 << 10;
 /// Flag of [`Config::flags`]: the counting program counts failed connects by error.
 pub const FLAG_FAILURES: u32 = 1 << 11;
+/// Flag of [`Config::flags`]: a program can get the current task as a pointer whose type the
+/// verifier knows (`bpf_get_current_task_btf`, since 5.11).
+pub const FLAG_TYPED_TASKS: u32 = 1 << 12;
 /// The number of flags in [`Config::flags`] that are in use.
-const FLAG_BITS: u32 = 12;
+const FLAG_BITS: u32 = 13;
 /// Position of the lowest bit of the grouping key in [`Config::flags`]. The grouping key of
 /// histograms is a [`By`](crate::histogram::By), or 0 for none.
 pub const FLAGS_BY_SHIFT: u32 = 24;
@@ -237,6 +240,10 @@ pub struct OwnerOffsets {
     pub sk_lock_owned: u32,
     /// `struct sock_common`, `skc_hash` (32 bits).
     pub skc_hash: u32,
+    /// `struct sock_common`, `skc_listener` of a request socket (pointer to `struct sock`).
+    pub skc_listener: u32,
+    /// Explicit padding.
+    pub reserved: u32,
 }
 
 /// The PID namespace in which the programs name processes, and the byte offsets of the fields that
@@ -340,6 +347,7 @@ mod tests {
         FLAG_DROP_TRACKED,
         FLAG_OWNERS,
         FLAG_FAILURES,
+        FLAG_TYPED_TASKS,
     ];
 
     #[test]

@@ -185,12 +185,48 @@ pub struct NewbornMini {
 /// the birth of one time-wait socket and the close of its full socket.
 pub const NEWBORNS: usize = 4;
 
+/// A process that had an event on this CPU, and its number as an owner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct RecentOwner {
+    /// Time when the process started (clock since boot, nanoseconds).
+    pub start: u64,
+    /// The ID of the process in the initial PID namespace, its number, and the generation of the
+    /// number: see [`RecentOwner::word`]. One word holds all three, because a program can interrupt
+    /// another program between two stores.
+    pub word: u64,
+}
+
+/// Number of bits of a process ID (`PID_MAX_LIMIT` is 2^22).
+const PID_BITS: u32 = 22;
+/// Number of bits of a generation.
+const GENERATION_BITS: u32 = 22;
+/// Recent owners have numbers below this number.
+pub const RECENT_NUMBERS: u32 = 1 << (64 - PID_BITS - GENERATION_BITS);
+
+impl RecentOwner {
+    /// Returns the word of a process with the number 0. The generation counts how often numbers
+    /// were given to other owners.
+    #[must_use]
+    #[inline]
+    pub const fn word(tgid: u32, generation: u64) -> u64 {
+        let generation = generation & ((1 << GENERATION_BITS) - 1);
+        (tgid as u64) << (64 - PID_BITS) | generation << (64 - PID_BITS - GENERATION_BITS)
+    }
+}
+
+/// Number of elements of [`OwnerMemory::recent`]; a power of two.
+pub const RECENT_OWNERS: usize = 8;
+
 /// The data that one CPU keeps for counters by owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct OwnerMemory {
     /// The last time-wait sockets that were born on this CPU.
     pub newborns: [NewbornMini; NEWBORNS],
+    /// The processes that had events on this CPU, by the lowest bits of their IDs. User space
+    /// changes the generation before it gives a number to another owner.
+    pub recent: [RecentOwner; RECENT_OWNERS],
     /// The number of time-wait sockets that were born on this CPU.
     pub births: u64,
     /// The time-wait socket whose timer was stopped last, if the kernel may start the timer again.
@@ -233,6 +269,15 @@ mod pods {
 mod tests {
     use super::*;
     use crate::State;
+
+    #[test]
+    fn words_of_recent_owners_differ() {
+        let last = RecentOwner::word((1 << PID_BITS) - 1, (1 << GENERATION_BITS) - 1);
+        assert_eq!(last | u64::from(RECENT_NUMBERS - 1), u64::MAX);
+        let fields = [RecentOwner::word(1, 0), RecentOwner::word(0, 1), 1];
+        assert_eq!(fields, [1 << 42, 1 << 20, 1], "no field reaches into another");
+        assert_eq!(RecentOwner::word(0, 1 << GENERATION_BITS), 0, "the generation wraps");
+    }
 
     #[test]
     fn no_state_has_the_number_of_another_gauge() {

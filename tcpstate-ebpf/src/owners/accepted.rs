@@ -10,14 +10,14 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use tcpstate_common::{
     State,
     abi::{
-        AcceptedSocket, LIVE_WAITING, OWNER_IS_ACCEPTED, OWNER_NUMBER, OWNER_UNKNOWN,
-        SOCKET_IS_CHILD, SocketState,
+        AcceptedSocket, OWNER_IS_ACCEPTED, OWNER_NUMBER, OWNER_UNKNOWN, SOCKET_IS_CHILD,
+        SocketState,
     },
 };
 
 use super::{
     Owned, count_accepted, key,
-    rows::{self, add_live, release, retain},
+    rows::{self, add_live, add_waiting, release, retain},
 };
 use crate::{
     access::Probed, atomic::add_one_atomically, config, maps::ACCEPTED_SOCKETS, sock::Sock,
@@ -109,7 +109,7 @@ fn store(address: u64, accepted: &AcceptedSocket) -> bool {
     retain(accepted.owner);
     add_live(accepted.before, accepted.state as usize, -1);
     add_live(accepted.owner, accepted.state as usize, 1);
-    add_live(OWNER_UNKNOWN, LIVE_WAITING, -1);
+    add_waiting(-1);
     count_accepted(accepted.owner, config::control(), 1);
     true
 }
@@ -156,7 +156,7 @@ fn remove_earlier(address: u64) {
 fn take_back(accepted: &AcceptedSocket) {
     add_live(accepted.owner, accepted.state as usize, -1);
     add_live(accepted.before, accepted.state as usize, 1);
-    add_live(OWNER_UNKNOWN, LIVE_WAITING, 1);
+    add_waiting(1);
     count_accepted(accepted.owner, config::control(), -1);
     release(accepted.owner);
 }

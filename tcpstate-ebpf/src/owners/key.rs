@@ -1,13 +1,14 @@
 //! The owner of a socket, and the number of the owner.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use tcpstate_common::abi::{
-    COMM_BYTES, NO_PID, OWNER_CGROUP, OWNER_COMM, OWNER_LOCAL_PORT, OWNER_NETNS, OWNER_OTHER,
-    OWNER_PROCESS, OWNER_REMOTE, OWNER_REMOTE_PORT, OWNER_UNKNOWN, OWNER_USER, OwnerKey,
-    ProcessKey,
+    NO_PID, OWNER_CGROUP, OWNER_COMM, OWNER_LOCAL_PORT, OWNER_NETNS, OWNER_OTHER, OWNER_PROCESS,
+    OWNER_REMOTE, OWNER_REMOTE_PORT, OWNER_UNKNOWN, OWNER_USER, OwnerKey, ProcessKey,
 };
 
-use super::{process_exit, rows};
+use super::{process_exit, recent, rows};
 use crate::{
     access::Access,
     atomic::add_one_atomically,
@@ -15,13 +16,13 @@ use crate::{
     config::config,
     kernel::EEXIST,
     maps::{FREE_OWNERS, OWNER_NAMES, OWNER_NUMBERS, OWNER_PROCESSES},
-    process,
+    process::{self, Running},
     sock::Sock,
 };
 
 /// Returns whether an owner is selected by the property `key`; the verifier knows the value.
 #[inline(always)]
-fn has(key: u32) -> bool {
+pub(super) fn has(key: u32) -> bool {
     config!(owner_keys) & key != 0
 }
 
@@ -35,35 +36,30 @@ pub(crate) fn has_process() -> bool {
 /// processes, the current process is the owner. `is_server` tells whether the local port is that of
 /// a listener.
 ///
-/// The function is not inlined, because it has many callers.
-#[inline(never)]
+/// The two functions are not inlined, because they have many callers. Neither calls the other,
+/// because old kernels limit the stack of all nested calls, also of calls that cannot happen.
+#[inline(always)]
 pub(crate) fn number<A: Access>(sock: Sock<A>, from: usize, is_server: bool) -> u32 {
-    let mut key = OwnerKey {
-        start: 0,
-        comm: [0; COMM_BYTES],
-        remote: [0; 2],
-        cgroup: 0,
-        netns: 0,
-        netns_inode: 0,
-        pid: 0,
-        uid: 0,
-        remote_port: 0,
-        local_port: 0,
-    };
+    if is_only_process() { number_of_process() } else { number_of_values(sock, from, is_server) }
+}
+
+#[inline(never)]
+fn number_of_values<A: Access>(sock: Sock<A>, from: usize, is_server: bool) -> u32 {
+    let mut key = MaybeUninit::uninit();
+    let key = blank(&mut key);
     if has_process() {
-        let Some(leader) = process::current_leader() else { return OWNER_UNKNOWN };
-        // SAFETY: the current task exists, and its leader exists as long as the task.
-        let (pid, start) = unsafe { process::identity(leader) };
+        let Some(process) = Running::now() else { return OWNER_UNKNOWN };
         // Output cannot name a process without an ID in the PID namespace of the user.
+        let pid = process.pid();
         if pid == NO_PID {
             return OWNER_UNKNOWN;
         }
         if has(OWNER_PROCESS) {
-            (key.pid, key.start) = (pid, start);
+            (key.pid, key.start) = (pid, process.start_ticks());
         }
         if has(OWNER_COMM) {
-            // SAFETY: as above.
-            unsafe { process::read_name(leader, &mut key.comm) };
+            // SAFETY: the leader exists as long as the current task.
+            unsafe { process::read_name(process.leader, &mut key.comm) };
         }
     }
     if has(OWNER_USER) {
@@ -87,7 +83,47 @@ pub(crate) fn number<A: Access>(sock: Sock<A>, from: usize, is_server: bool) -> 
     if has(OWNER_REMOTE_PORT) && !is_server {
         key.remote_port = sock.remote_port();
     }
-    number_of(&key)
+    number_of(key)
+}
+
+/// Returns whether only the process distinguishes owners; the verifier knows the value.
+#[inline(always)]
+fn is_only_process() -> bool {
+    config!(owner_keys) == OWNER_PROCESS
+}
+
+/// Returns the number of the process that runs now, if only the process distinguishes owners.
+#[inline(never)]
+fn number_of_process() -> u32 {
+    let Some(process) = Running::now() else { return OWNER_UNKNOWN };
+    recent::number(process, || {
+        let pid = process.pid();
+        if pid == NO_PID {
+            return OWNER_UNKNOWN;
+        }
+        let mut key = MaybeUninit::uninit();
+        let key = blank(&mut key);
+        (key.pid, key.start) = (pid, process.start_ticks());
+        number_of(key)
+    })
+}
+
+/// Removes all values of a key. The stores are volatile, so that the compiler does not call a
+/// function that stores single bytes.
+#[inline(always)]
+fn blank(key: &mut MaybeUninit<OwnerKey>) -> &mut OwnerKey {
+    const WORDS: usize = size_of::<OwnerKey>() / size_of::<u64>();
+    let words = key.as_mut_ptr().cast::<u64>();
+    let mut index = 0;
+    // SAFETY: the words are all words of the key, which consists of integers, for which zero is a
+    // valid value.
+    unsafe {
+        while index < WORDS {
+            words.add(index).write_volatile(0);
+            index += 1;
+        }
+        key.assume_init_mut()
+    }
 }
 
 /// Returns the number of an owner. A new owner gets the next free number. If no number is free, the
@@ -101,12 +137,12 @@ fn number_of(key: &OwnerKey) -> u32 {
     // The name is stored before another program can find the number.
     if has_process()
         && let Some(name) = OWNER_NAMES.get_ptr_mut(number)
-        && let Some(leader) = process::current_leader()
+        && let Some(process) = Running::now()
     {
         // SAFETY: `name` points to an element of the map, which stays valid while the program runs.
         // Only the program that took the number from the free numbers writes the name. The leader
         // exists as long as the current task.
-        unsafe { process::read_name(leader, &mut *name) };
+        unsafe { process::read_name(process.leader, &mut *name) };
     }
     if has(OWNER_PROCESS) {
         let process = ProcessKey { start: key.start, pid: key.pid, reserved: 0 };

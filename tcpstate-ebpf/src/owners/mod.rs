@@ -21,21 +21,23 @@
 
 mod accepted;
 mod earlier;
+pub(crate) mod half_open;
 mod key;
 mod process_exit;
+mod recent;
 mod rows;
 pub(crate) mod time_wait;
 
 use tcpstate_common::{
     State,
     abi::{
-        CONTROL_EVENTS, FLAG_OWNERS, LIVE_WAITING, OWNER_IS_ACCEPTED, OWNER_IS_SERVER,
-        OWNER_NUMBER, OWNER_UNKNOWN, OwnerCount, SOCKET_IS_CHILD, SocketState, is_birth,
+        CONTROL_EVENTS, FLAG_OWNERS, OWNER_IS_ACCEPTED, OWNER_IS_SERVER, OWNER_NUMBER,
+        OWNER_UNKNOWN, OwnerCount, SOCKET_IS_CHILD, SocketState, is_birth,
     },
 };
 
 pub(crate) use self::accepted::{accept, is_waiting};
-use self::rows::{add_live, count, release, retain};
+use self::rows::{add_live, add_waiting, count, release, retain};
 use crate::{
     access::Access,
     atomic::{add_atomically, add_one_atomically},
@@ -205,7 +207,7 @@ fn count_first<A: Access>(sock: Sock<A>, event: u64, earlier: u64, candidate: u3
         }
         if to == SYN_RECV {
             // The peer of a child is not known yet.
-            add_live(OWNER_UNKNOWN, LIVE_WAITING, 1);
+            add_waiting(1);
         } else {
             numbers.set_number(candidate);
             retain(candidate);
@@ -249,7 +251,6 @@ fn count_next<A: Access>(
         if numbers.number() == OWNER_UNKNOWN && from == SYN_RECV && !key::has_process() {
             numbers.set_number(candidate);
             retain(candidate);
-            add_live(OWNER_UNKNOWN, from, -1);
             add_live(candidate, from, 1);
         }
     }
@@ -305,7 +306,7 @@ fn is_called_by_process<A: Access>(sock: Sock<A>) -> bool {
 #[inline(always)]
 fn end<A: Access>(sock: Sock<A>, event: Event, numbers: Owned) {
     if event.is_of_child() && !numbers.is_accepted() {
-        add_live(OWNER_UNKNOWN, LIVE_WAITING, -1);
+        add_waiting(-1);
         count_accepted(numbers.number(), event.control, 1);
     }
     time_wait::given(sock, event.from, numbers.closed_by());
@@ -319,7 +320,7 @@ pub(crate) fn not_stored(owner: u32, closer: u32, to: usize) {
     let numbers = Owned { owner, closer };
     add_live(numbers.number(), to, -1);
     if to == SYN_RECV && !numbers.is_accepted() {
-        add_live(OWNER_UNKNOWN, LIVE_WAITING, -1);
+        add_waiting(-1);
     }
     release(numbers.number());
     release(closer);
@@ -342,7 +343,7 @@ fn forget_socket(numbers: u64, state: u64) {
     let numbers = Owned::unpack(numbers);
     add_live(numbers.number(), (state & 0xff) as usize, -1);
     if state >> 8 != 0 && !numbers.is_accepted() {
-        add_live(OWNER_UNKNOWN, LIVE_WAITING, -1);
+        add_waiting(-1);
     }
     release(numbers.number());
     release(numbers.closer);

@@ -1,7 +1,8 @@
 //! The rows of counters, one for each owner. Each CPU adds to its own copy of a row.
 
 use tcpstate_common::abi::{
-    FIRST_OWNER, LIVE_REFERENCES, OWNER_COUNTS, OwnerCount, OwnerMemory, OwnerRow, STATE_SLOTS,
+    FIRST_OWNER, LIVE_REFERENCES, LIVE_WAITING, OWNER_COUNTS, OWNER_UNKNOWN, OwnerCount,
+    OwnerMemory, OwnerRow, STATE_SLOTS,
 };
 
 use crate::{
@@ -9,15 +10,29 @@ use crate::{
     maps::{OWNER_MEMORY, OWNER_ROWS},
 };
 
-/// Adds to the number of sockets that an owner has in a state.
+/// Adds to the number of sockets that an owner has in a state. The states of unknown owners are not
+/// counted: user space knows them from the totals.
 #[inline(always)]
 pub(crate) fn add_live(owner: u32, state: usize, number: i32) {
+    if owner != OWNER_UNKNOWN {
+        add_to_gauge(owner, state, number);
+    }
+}
+
+/// Adds to the number of children that neither were accepted nor ended.
+#[inline(always)]
+pub(crate) fn add_waiting(number: i32) {
+    add_to_gauge(OWNER_UNKNOWN, LIVE_WAITING, number);
+}
+
+#[inline(always)]
+fn add_to_gauge(owner: u32, gauge: usize, number: i32) {
     let Some(row) = OWNER_ROWS.get_ptr_mut(owner) else { return };
     // SAFETY: `row` points to this CPU's map element, and the index is masked to the array's
     // length. The addition is atomic, because another program can interrupt this one.
     unsafe {
         let live = (&raw mut (*row).live).cast::<u32>();
-        add_half_atomically(live.add(state & (STATE_SLOTS - 1)), number.cast_unsigned());
+        add_half_atomically(live.add(gauge & (STATE_SLOTS - 1)), number.cast_unsigned());
     }
 }
 

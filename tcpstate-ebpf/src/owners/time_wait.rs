@@ -28,22 +28,21 @@ use crate::{
 const FIN_WAIT2: usize = State::FinWait2 as usize;
 const TIME_WAIT: usize = State::TimeWait as usize;
 
-/// Called when a time-wait socket is born in the state `state`.
+/// Called when a time-wait socket is born.
 #[inline(always)]
-pub(crate) fn born<A: Access>(tw: Sock<A>, state: usize, control: u32) {
+pub(crate) fn born<A: Access>(tw: Sock<A>, control: u32) {
     if is_on() {
-        owned_mini_born(tw.plain_address(), state as u64, u64::from(control));
+        owned_mini_born(tw.plain_address(), u64::from(control));
     }
 }
 
 checked_once! {
-    fn owned_mini_born(address: u64, state: u64, control: u64) -> u64 {
+    fn owned_mini_born(address: u64, control: u64) -> u64 {
         if !is_on() {
             return 0;
         }
         // The end of an earlier time-wait socket at this address may have been missed.
         forget(address);
-        add_live(OWNER_UNKNOWN, state as usize, 1);
         let is_counted = control as u32 & CONTROL_EVENTS;
         if is_counted != 0 {
             count(OWNER_UNKNOWN, OwnerCount::TimeWaitEntries, 1);
@@ -120,23 +119,40 @@ fn give(newborn: &NewbornMini, owner: u32) {
     // SAFETY: `Probed` reads by a helper that takes any address.
     let tw = unsafe { Sock::<Probed>::from_ptr(newborn.address as *const u8) };
     let state = tw.substate();
-    let entry = MiniOwner { owner, state: state as u32 };
-    if MINI_OWNERS.insert(newborn.address, entry).is_ok() {
+    if insert(newborn.address, owner, state) {
         if tw.refcount() == 0 || tw.hash() != newborn.hash {
             MINI_OWNERS.remove(newborn.address);
         } else {
             retain(owner);
-            add_live(OWNER_UNKNOWN, state, -1);
             add_live(owner, state, 1);
         }
-    } else if let Some(memory) = rows::memory() {
-        // SAFETY: `memory` points to this CPU's map element, which stays valid while the program
-        // runs.
-        unsafe { add_one_atomically(&raw mut (*memory).untracked) };
     }
     if newborn.is_counted != 0 {
         count(OWNER_UNKNOWN, OwnerCount::TimeWaitEntries, -1);
         count(owner, OwnerCount::TimeWaitEntries, 1);
+    }
+}
+
+/// Stores the owner of a mini socket. Returns whether the table had room.
+#[inline(always)]
+fn insert(address: u64, owner: u32, state: usize) -> bool {
+    let is_stored = MINI_OWNERS.insert(address, MiniOwner { owner, state: state as u32 }).is_ok();
+    if !is_stored && let Some(memory) = rows::memory() {
+        // SAFETY: `memory` points to this CPU's map element, which stays valid while the program
+        // runs.
+        unsafe { add_one_atomically(&raw mut (*memory).untracked) };
+    }
+    is_stored
+}
+
+/// Counts a newborn mini socket for its owner.
+#[inline(always)]
+pub(super) fn store(address: u64, owner: u32, state: usize) {
+    // The end of an earlier mini socket at this address may have been missed.
+    forget(address);
+    if owner != OWNER_UNKNOWN && insert(address, owner, state) {
+        retain(owner);
+        add_live(owner, state, 1);
     }
 }
 
@@ -167,24 +183,21 @@ checked_once! {
     }
 }
 
-/// Called when a time-wait socket in the state `state` ends. A later call of [`resumed`] may cancel
+/// Called when a time-wait socket ends. A later call of [`resumed`] may cancel
 /// the end.
 #[inline(always)]
-pub(crate) fn gone<A: Access>(tw: Sock<A>, state: usize) {
+pub(crate) fn gone<A: Access>(tw: Sock<A>) {
     if is_on() {
-        owned_mini_gone(tw.plain_address(), state as u64);
+        owned_mini_gone(tw.plain_address());
     }
 }
 
 checked_once! {
-    fn owned_mini_gone(address: u64, state: u64) -> u64 {
+    pub(super) fn owned_mini_gone(address: u64) -> u64 {
         if !is_on() {
             return 0;
         }
         let owner = remove(address);
-        if owner == OWNER_UNKNOWN {
-            add_live(OWNER_UNKNOWN, state as usize, -1);
-        }
         if let Some(memory) = rows::memory() {
             // SAFETY: `memory` points to this CPU's map element, which stays valid while the
             // program runs.
@@ -207,7 +220,7 @@ pub(crate) fn resumed<A: Access>(tw: Sock<A>, state: usize) {
 }
 
 checked_once! {
-    fn owned_mini_resumed(address: u64, state: u64) -> u64 {
+    pub(super) fn owned_mini_resumed(address: u64, state: u64) -> u64 {
         if !is_on() {
             return 0;
         }
@@ -220,15 +233,7 @@ checked_once! {
                 (&raw const (*memory).stopped_owner).read_volatile() as u32,
             )
         };
-        let mut owner = if stopped == address { owner } else { OWNER_UNKNOWN };
-        if owner != OWNER_UNKNOWN {
-            if MINI_OWNERS.insert(address, MiniOwner { owner, state: state as u32 }).is_ok() {
-                retain(owner);
-            } else {
-                owner = OWNER_UNKNOWN;
-            }
-        }
-        add_live(owner, state as usize, 1);
+        store(address, if stopped == address { owner } else { OWNER_UNKNOWN }, state as usize);
         0
     }
 }

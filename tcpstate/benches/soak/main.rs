@@ -40,9 +40,9 @@ use self::follower::Follower;
 /// minutes, 0.2 means that growth is measured after the second minute.
 const SETTLED: f64 = 0.2;
 /// The allowed growth of the memory of a process in KiB. The heap of each process has 13 MiB from
-/// the start on, because the kernel's types are read there. Later allocations use ever more of these
-/// pages, so the resident memory grows in steps. In a run of 20 minutes, `hist` grew by 2,288 KiB
-/// from minute 4 on, and the size of its heap did not change.
+/// the start on, because the kernel's types are read there. Later allocations use more and more of
+/// these pages, so the resident memory grows in steps. In a run of 20 minutes, `hist` grew by 2,288
+/// KiB from minute 4 on, and the size of its heap did not change.
 const MAX_GROWTH: u64 = 4096;
 /// The maximum wait for sockets in `TIME_WAIT` to end, and for gauges to become exact.
 const PATIENCE: Duration = Duration::from_secs(180);

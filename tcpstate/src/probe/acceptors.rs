@@ -120,6 +120,7 @@ pub(super) fn offsets(btf: &btf::Btf) -> Result<OwnerOffsets, btf::Error> {
         socket_inode: to_inode + btf.offset("inode", "i_ino", 64)?,
         sk_lock_owned: btf.offset("sock", "sk_lock.owned", 32)?,
         skc_hash: btf.offset("sock_common", "skc_hash", 32)?,
+        skc_listener: btf.offset("sock_common", "skc_listener", 64)?,
         ..OwnerOffsets::default()
     };
     // If a kernel was built without cgroups, the fields `sk_cgrp_data.cgroup` and

@@ -4,8 +4,8 @@
 use tcpstate_common::{
     abi::{
         Config, EventOffsets, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP, FLAG_DROP_TRACKED, FLAG_EVENTS,
-        FLAG_FAILURES, FLAG_FAMILIES, FLAG_LOG, FLAG_MAKE_COOKIES, FLAG_NAMESPACES, OwnerOffsets,
-        PidConfig, RecordOffsets, is_plain,
+        FLAG_FAILURES, FLAG_FAMILIES, FLAG_LOG, FLAG_MAKE_COOKIES, FLAG_NAMESPACES,
+        FLAG_TYPED_TASKS, OwnerOffsets, PidConfig, RecordOffsets, is_plain,
     },
     histogram::By,
 };
@@ -92,6 +92,7 @@ fn flags(options: &Options, kernel: &Kernel) -> u32 {
         (has_events && kernel.gives_cookies(), FLAG_MAKE_COOKIES),
         (options.by_family, FLAG_FAMILIES),
         (options.failures, FLAG_FAILURES),
+        (options.owners.is_some() && kernel.has_typed_tasks(), FLAG_TYPED_TASKS),
     ]
     .into_iter()
     .filter_map(|(is_set, flag)| is_set.then_some(flag))

@@ -30,6 +30,9 @@ const MISSES_OF_TRACEPOINTS: (u32, u32) = (6, 12);
 /// The first kernel version in which tracing programs may assign a cookie to a socket.
 const COOKIES: (u32, u32) = (5, 12);
 
+/// The first kernel version in which programs can get the current task with its type.
+const TYPED_TASKS: (u32, u32) = (5, 11);
+
 /// The first kernel version in which an open descriptor of a map is enough to use the map. An
 /// earlier kernel also requires `CAP_BPF` if unprivileged BPF is disabled (`__sys_bpf`).
 const MAPS_BY_DESCRIPTOR: (u32, u32) = (5, 19);
@@ -88,6 +91,13 @@ impl Kernel {
     #[must_use]
     pub fn gives_cookies(&self) -> bool {
         self.version >= COOKIES
+    }
+
+    /// Returns whether programs can get the current task with its type
+    /// (`bpf_get_current_task_btf`).
+    #[must_use]
+    pub fn has_typed_tasks(&self) -> bool {
+        self.version >= TYPED_TASKS
     }
 
     /// Returns whether `RLIMIT_MEMLOCK` limits the memory of BPF maps.

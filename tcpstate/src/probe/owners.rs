@@ -96,6 +96,8 @@ pub(crate) struct OwnerHook {
     pub(crate) processes: HashMap<MapData, ProcessKey, u32>,
     /// The sockets that existed before the programs were attached.
     pub(crate) earlier: HashMap<MapData, u64, EarlierSocket>,
+    /// How often numbers were given to other owners.
+    pub(crate) generation: Array<MapData, u64>,
     /// The counts of each CPU that belong to no owner.
     pub(crate) memory: PerCpuArray<MapData, OwnerMemory>,
 }
@@ -155,6 +157,7 @@ pub(super) fn attach(
         names: open(ebpf, "OWNER_NAMES")?,
         processes: open(ebpf, "OWNER_PROCESSES")?,
         earlier: open(ebpf, "EARLIER_SOCKETS")?,
+        generation: open(ebpf, "OWNER_GENERATION")?,
         memory: open(ebpf, "OWNER_MEMORY")?,
     })
 }

@@ -2,9 +2,9 @@
 //! at 48 KiB.
 //!
 //! Texts from outside, such as the path of a cgroup, may have any length and any characters. If a
-//! line would be too long, its long texts are cut. If the line is still too long, its long lists are
-//! cut too, and the line has `"lists_cut": true`. Only a recording that another program made has
-//! such lists.
+//! line would be too long, its long texts are cut. If the line is still too long, its long lists
+//! are cut too, and the line has `"lists_cut": true`. Only a recording that another program made
+//! has such lists.
 
 use std::io::{self, Write};
 
@@ -104,9 +104,15 @@ fn cut_lists(value: &mut Value, max: usize) {
     match value {
         Value::Array(list) => {
             list.truncate(max);
-            list.iter_mut().for_each(|element| cut_lists(element, max));
+            for element in list {
+                cut_lists(element, max);
+            }
         }
-        Value::Object(fields) => fields.values_mut().for_each(|field| cut_lists(field, max)),
+        Value::Object(fields) => {
+            for field in fields.values_mut() {
+                cut_lists(field, max);
+            }
+        }
         _ => {}
     }
 }

@@ -87,6 +87,8 @@ pub(super) struct ByOwner {
     gone: OwnerCounts,
     /// Whether numbers became free since the last look into the map.
     has_changed: bool,
+    /// How often numbers were given to other owners.
+    generation: u64,
 }
 
 /// An owner that has a number.
@@ -125,6 +127,7 @@ impl ByOwner {
             numbered: 0,
             gone: OwnerCounts::default(),
             has_changed: true,
+            generation: 0,
         }
     }
 
@@ -207,6 +210,12 @@ impl ByOwner {
         if removed.is_empty() {
             return Ok(());
         }
+        // After this change, no program uses a number that it found before.
+        self.generation += 1;
+        self.hook
+            .generation
+            .set(0, self.generation, 0)
+            .map_err(map_error("update", "OWNER_GENERATION"))?;
         wait()?;
         for number in removed {
             let sums = self.row(number)?;

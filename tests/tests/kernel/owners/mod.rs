@@ -3,6 +3,7 @@
 
 pub(crate) mod closers;
 mod earlier;
+mod half_open;
 mod recycled;
 
 use std::{
