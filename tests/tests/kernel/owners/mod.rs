@@ -2,6 +2,7 @@
 //! have all sockets.
 
 pub(crate) mod closers;
+mod combined;
 mod earlier;
 mod half_open;
 mod recycled;
