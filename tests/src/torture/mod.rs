@@ -46,7 +46,7 @@ const SEED: &str = "TCPSTATE_TEST_SEED";
 const LIFETIMES: &str = "TCPSTATE_TEST_LIFETIMES";
 /// After a batch, each program must print an exact line within this time, and no exact line may
 /// ever be wrong.
-const LIMITS: Limits =
+pub const LIMITS: Limits =
     Limits { exact_within: Duration::from_secs(10), wrong_within: Duration::ZERO };
 /// The number of failed batches after which a run ends.
 const MOST_FAILURES: usize = 20;
@@ -99,6 +99,15 @@ pub struct Report {
 /// Panics if a program under test ends.
 #[must_use]
 pub fn run(programs: Vec<Program>, lifetimes: u64) -> Option<Report> {
+    run_within(programs, lifetimes, LIMITS)
+}
+
+/// Runs lifetimes as [`run`] does, with other limits.
+///
+/// # Panics
+/// Panics if a program under test ends.
+#[must_use]
+pub fn run_within(programs: Vec<Program>, lifetimes: u64, limits: Limits) -> Option<Report> {
     let skip = |error| println!("skipped: no tun device: {error}");
     let wire = Wire::open().map_err(skip).ok()?;
     for (name, value) in SYSCTLS {
@@ -112,10 +121,10 @@ pub fn run(programs: Vec<Program>, lifetimes: u64) -> Option<Report> {
     let mut lines = Lines::new(programs);
     let began = Instant::now();
     while report.lifetimes < lifetimes && report.failures.len() < MOST_FAILURES {
-        batch(&wire, &mut lines, &mut report, lifetimes);
+        batch(&wire, &mut lines, &mut report, lifetimes, &limits);
     }
     // Here are the sockets that live longer than their processes.
-    let last = lines.compare(&LIMITS);
+    let last = lines.compare(&limits);
     report.failures.extend(last.failures);
     report.tally = lines.tally;
     report.failures.extend(lines.end());
@@ -130,7 +139,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// Runs some lifetimes at the same time, and compares the lines afterwards.
-fn batch(wire: &Wire, lines: &mut Lines, report: &mut Report, all: u64) {
+fn batch(wire: &Wire, lines: &mut Lines, report: &mut Report, all: u64, limits: &Limits) {
     let mut random = Random::part(report.seed, BATCHES + report.batches);
     for (name, values) in DRAWN {
         sysctl(name, random.pick(values));
@@ -150,7 +159,7 @@ fn batch(wire: &Wire, lines: &mut Lines, report: &mut Report, all: u64) {
             .map(|it| it.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     });
-    let comparison = lines.compare(&LIMITS);
+    let comparison = lines.compare(limits);
     report.lifetimes += number;
     report.batches += 1;
     let failed: Vec<String> = results.into_iter().filter_map(Result::err).collect();
