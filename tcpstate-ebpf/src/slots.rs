@@ -88,9 +88,9 @@ impl<V: Copy> Table<V> {
             .unwrap_or_else(|| self.overflow.insert(address, state, u64::from(BPF_ANY)))
     }
 
-    /// Stores the state of a socket as [`Table::insert`] does. The function `replace` gets the state
-    /// that is replaced. If the new socket takes a slot and the hash map has the state of an earlier
-    /// socket, the state of the earlier socket is not replaced.
+    /// Stores the state of a socket as [`Table::insert`] does. The function `replace` gets the
+    /// state that is replaced. If the new socket takes a slot and the hash map has the state of an
+    /// earlier socket, the state of the earlier socket is not replaced.
     ///
     /// # Errors
     /// Returns the error number of the hash map if the hash map has no space.
