@@ -32,8 +32,9 @@ fn torture_with_silent_losses_never_makes_an_exact_snapshot_wrong() {
     let _namespace = Namespace::enter();
     let all = Lost::Transitions { from: None, to: None };
     // The traffic pauses, and an audit can find everything right in a pause. If the program then
-    // loses the only event after the pause, the sockets seem to be still at rest. Such a loss counts
-    // as a loss under traffic, so the next audit finds it within the budget (docs/ACCURACY.md).
+    // loses the only event after the pause, the sockets seem to be still at rest. Such a loss
+    // counts as a loss under traffic: the next audit finds it within the budget of
+    // docs/ACCURACY.md.
     let limits = Limits { wrong_within: Duration::from_secs(3), ..LIMITS };
     let losses = [(all, 7), (all, 31), (Lost::RequestBirths, 3), (Lost::TimeWaitBirths, 5)];
     let programs = losses.map(|(events, one_in)| {
