@@ -26,6 +26,14 @@ pub struct Costume<'a> {
     pub cgroup: Option<&'a Cgroup>,
 }
 
+impl Costume<'static> {
+    /// A costume with a name. The user and the cgroup are those of the test, which runs as root.
+    #[must_use]
+    pub const fn named(name: &'static str) -> Self {
+        Self { name, uid: 0, cgroup: None }
+    }
+}
+
 /// A child process that waits for [`Actor::cue`], does its work and exits.
 #[derive(Debug)]
 pub struct Actor {

@@ -12,7 +12,7 @@ use std::{
 
 use tcpstate_common::State;
 
-use super::owners::states_of;
+use super::owners::{rest, states_of};
 use crate::{
     report::{Gauge, Key, KeySeries, OwnerCounts, OwnerKind, OwnerSeries, SeriesOf, key::Value},
     source::{OwnerReading, RowReading},
@@ -53,7 +53,7 @@ struct OfKey {
     gone: OwnerCounts,
 }
 
-/// The counts of a series, and its sockets.
+/// The counts of a series or the growth of some rows, and their sockets.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
     counts: OwnerCounts,
@@ -68,17 +68,12 @@ struct Own {
     idle: Option<Instant>,
 }
 
-/// The growth of the rows that have one value, and their sockets.
-#[derive(Clone, Copy, Debug, Default)]
-struct Growth {
-    counts: OwnerCounts,
-    states: States,
-}
-
-impl Growth {
-    fn add(&mut self, counts: &OwnerCounts, row: &RowReading) {
+impl Sums {
+    fn add(&mut self, counts: &OwnerCounts, states: &States) {
         self.counts.add(counts);
-        add(&mut self.states, &states_of(row));
+        for (sum, count) in self.states.iter_mut().zip(states) {
+            *sum += count;
+        }
     }
 
     fn sockets(&self) -> u64 {
@@ -87,19 +82,6 @@ impl Growth {
 
     fn is_idle(&self) -> bool {
         self.sockets() == 0 && self.counts == OwnerCounts::default()
-    }
-}
-
-impl Sums {
-    fn grow(&mut self, growth: &Growth) {
-        self.counts.add(&growth.counts);
-        add(&mut self.states, &growth.states);
-    }
-}
-
-fn add(sums: &mut States, more: &States) {
-    for (sum, count) in sums.iter_mut().zip(more) {
-        *sum += count;
     }
 }
 
@@ -132,7 +114,10 @@ impl AllSeries {
         let late = reading.gone.since(&self.gone);
         self.gone = self.gone.max(&reading.gone);
         self.without_number = reading.without_room;
-        let unknown = gauges.map(|gauges| rest(gauges, &reading.rows));
+        let unknown = gauges.map(|gauges| {
+            let known = reading.rows.iter().filter(|row| *row.kind != OwnerKind::Unknown);
+            rest(gauges, known.map(states_of))
+        });
         for (at, key) in self.keys.iter_mut().enumerate() {
             key.gone.add(&late);
             key.update(at, &grown, now);
@@ -145,17 +130,6 @@ impl AllSeries {
     pub(super) fn show(&self) -> Vec<KeySeries> {
         self.keys.iter().map(|key| key.show(self.without_number)).collect()
     }
-}
-
-/// Returns the sockets that no row has.
-fn rest(gauges: &[Gauge; State::GAUGES.len()], rows: &[RowReading]) -> States {
-    let mut rest = gauges.map(|gauge| u64::try_from(gauge.current.unwrap_or(0)).unwrap_or(0));
-    for row in rows.iter().filter(|row| *row.kind != OwnerKind::Unknown) {
-        for (rest, count) in rest.iter_mut().zip(states_of(row)) {
-            *rest = rest.saturating_sub(count);
-        }
-    }
-    rest
 }
 
 impl OfKey {
@@ -174,20 +148,17 @@ impl OfKey {
 
     /// Adds the growth of rows. The key has the index `at` in the values of a row.
     fn update(&mut self, at: usize, rows: &[(&RowReading, OwnerCounts)], now: Instant) {
-        let mut values: HashMap<&Value, Growth> = HashMap::new();
+        let mut values: HashMap<&Value, Sums> = HashMap::new();
         self.other.states = States::default();
         for (row, grown) in rows {
             match &*row.kind {
                 OwnerKind::Group(of_keys) => {
                     if let Some(value) = of_keys.get(at) {
-                        values.entry(value).or_default().add(grown, row);
+                        values.entry(value).or_default().add(grown, &states_of(row));
                     }
                 }
                 OwnerKind::Unknown => self.unknown.counts.add(grown),
-                OwnerKind::Other => {
-                    self.other.counts.add(grown);
-                    add(&mut self.other.states, &states_of(row));
-                }
+                OwnerKind::Other => self.other.add(grown, &states_of(row)),
                 OwnerKind::Gone => self.gone.add(grown),
             }
         }
@@ -195,7 +166,7 @@ impl OfKey {
             own.update(values.remove(value).as_ref(), now);
         }
         // Only values with sockets or events need a series. The largest values come first.
-        let mut fresh: Vec<(&Value, Growth)> =
+        let mut fresh: Vec<(&Value, Sums)> =
             values.into_iter().filter(|(_, growth)| !growth.is_idle()).collect();
         fresh.sort_by_key(|(_, growth)| {
             std::cmp::Reverse(growth.sockets() + growth.counts.opened + growth.counts.accepted)
@@ -208,7 +179,7 @@ impl OfKey {
                 own.update(Some(&growth), now);
                 self.own.insert(value.clone(), own);
             } else {
-                self.other.grow(&growth);
+                self.other.add(&growth.counts, &growth.states);
                 self.without_room += u64::from(!self.crowded.contains(value));
                 crowded.insert(value.clone());
             }
@@ -266,12 +237,12 @@ impl OfKey {
 }
 
 impl Own {
-    fn update(&mut self, growth: Option<&Growth>, now: Instant) {
+    fn update(&mut self, growth: Option<&Sums>, now: Instant) {
         self.sums.states = States::default();
         if let Some(growth) = growth {
-            self.sums.grow(growth);
+            self.sums.add(&growth.counts, &growth.states);
         }
-        let is_idle = growth.is_none_or(Growth::is_idle);
+        let is_idle = growth.is_none_or(Sums::is_idle);
         self.idle = is_idle.then(|| self.idle.unwrap_or(now));
     }
 
@@ -283,19 +254,11 @@ impl Own {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use tcpstate_common::abi::STATE_SLOTS;
-
     use super::*;
-    use crate::report::Process;
-
-    fn row(id: u64, kind: OwnerKind, opened: u64, established: i64) -> RowReading {
-        let mut live = [0; STATE_SLOTS];
-        live[State::Established.number()] = established;
-        let counts = OwnerCounts { opened, ..OwnerCounts::default() };
-        RowReading { id, kind: Arc::new(kind), counts, live, likely: None, has_ended: false }
-    }
+    use crate::{
+        aggregate::owners::tests::{gauges, row},
+        report::Process,
+    };
 
     fn process(pid: u32) -> Value {
         Value::Process(Process { pid, name: "a".to_owned() })
@@ -309,13 +272,6 @@ mod tests {
     fn reading(rows: Vec<RowReading>, gone: u64) -> OwnerReading {
         let gone = OwnerCounts { opened: gone, ..OwnerCounts::default() };
         OwnerReading { rows, gone, ..OwnerReading::default() }
-    }
-
-    fn gauges(established: i64) -> [Gauge; State::GAUGES.len()] {
-        State::GAUGES.map(|state| {
-            let current = if state == State::Established { established } else { 0 };
-            Gauge { current: Some(current), ..Gauge::default() }
-        })
     }
 
     const BY: [Key; 2] = [Key::Process, Key::RemotePort];

@@ -85,19 +85,29 @@ fn gone(
 /// Sets the states of the unknown owners: all sockets that no other group has. The programs do not
 /// count the sockets that existed before the start and whose owner is unknown.
 fn find_unknown(groups: &mut [OwnerGroup], gauges: &[Gauge; State::GAUGES.len()]) {
-    let mut rest = gauges.map(|gauge| u64::try_from(gauge.current.unwrap_or(0)).unwrap_or(0));
-    for group in groups.iter().filter(|group| group.kind != OwnerKind::Unknown) {
-        for (rest, count) in rest.iter_mut().zip(group.states.unwrap_or_default()) {
-            *rest = rest.saturating_sub(count);
-        }
-    }
+    let known = groups.iter().filter(|group| group.kind != OwnerKind::Unknown);
+    let rest = rest(gauges, known.filter_map(|group| group.states));
     for group in groups.iter_mut().filter(|group| group.kind == OwnerKind::Unknown) {
         group.states = Some(rest);
     }
 }
 
+/// Returns the sockets that are left of all sockets without the known sockets.
+pub(super) fn rest(
+    gauges: &[Gauge; State::GAUGES.len()],
+    known: impl Iterator<Item = [u64; State::GAUGES.len()]>,
+) -> [u64; State::GAUGES.len()] {
+    let mut rest = gauges.map(|gauge| u64::try_from(gauge.current.unwrap_or(0)).unwrap_or(0));
+    for states in known {
+        for (rest, count) in rest.iter_mut().zip(states) {
+            *rest = rest.saturating_sub(count);
+        }
+    }
+    rest
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use tcpstate_common::abi::STATE_SLOTS;
@@ -105,7 +115,12 @@ mod tests {
     use super::*;
     use crate::report::{Key, key::Value};
 
-    fn row(id: u64, kind: OwnerKind, opened: u64, established: i64) -> RowReading {
+    pub(in crate::aggregate) fn row(
+        id: u64,
+        kind: OwnerKind,
+        opened: u64,
+        established: i64,
+    ) -> RowReading {
         let mut live = [0; STATE_SLOTS];
         live[State::Established.number()] = established;
         let counts = OwnerCounts { opened, ..OwnerCounts::default() };
@@ -121,7 +136,7 @@ mod tests {
         OwnerReading { by: vec![Key::RemotePort], rows, gone, ..OwnerReading::default() }
     }
 
-    fn gauges(established: i64) -> [Gauge; State::GAUGES.len()] {
+    pub(in crate::aggregate) fn gauges(established: i64) -> [Gauge; State::GAUGES.len()] {
         State::GAUGES.map(|state| {
             let current = if state == State::Established { established } else { 0 };
             Gauge { current: Some(current), ..Gauge::default() }

@@ -1,6 +1,6 @@
 //! Attaches the program that measures durations, if histograms are enabled.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -85,7 +85,7 @@ impl HistogramHook {
     }
 
     /// Tells the programs the ports of the existing listeners.
-    pub(crate) fn mark_listeners(&mut self, ports: &BTreeSet<u16>) -> Result<(), Error> {
+    pub(crate) fn mark_listeners(&mut self, ports: &HashSet<u16>) -> Result<(), Error> {
         for &port in ports {
             let index = u32::from(port / PORTS);
             let element = self.server_ports.get(&index, 0);

@@ -2,20 +2,14 @@
 //! processes of the test did. They never fall when owners come and go.
 #![allow(clippy::float_cmp, reason = "counts are whole numbers, which floats hold exactly")]
 
-use std::{
-    collections::BTreeMap,
-    io::{Read as _, Write as _},
-    net::TcpStream,
-    time::Duration,
-};
+use std::collections::BTreeMap;
 
-use socket2::{SockAddr, Socket};
 use tcpstate_common::State;
 use tcpstate_tests::{
     actor::{Actor, Costume},
     netns::{Namespace, Place},
     traced::Traced,
-    traffic::{Family, Listener},
+    traffic::{Family, Listener, answer, ask, connect_and_reset},
     truth, wait,
 };
 
@@ -23,31 +17,6 @@ use super::served::{Metrics, Server, serve};
 
 /// The number of connections of one test.
 const CONNECTIONS: u32 = 20;
-
-fn named(name: &'static str) -> Costume<'static> {
-    Costume { name, uid: 0, cgroup: None }
-}
-
-/// Accepts connections, and closes each after its client.
-fn answer(listener: &Socket) {
-    for _ in 0..CONNECTIONS {
-        let mut server = TcpStream::from(listener.accept().expect("a connection comes").0);
-        let mut byte = [0];
-        server.read_exact(&mut byte).expect("the client sends");
-        server.write_all(&byte).expect("the client stands");
-        assert_eq!(server.read(&mut byte).expect("the client closes"), 0);
-    }
-}
-
-/// Connects and closes first.
-fn ask(to: &SockAddr) {
-    let to = to.as_socket().expect("an address of the internet");
-    for _ in 0..CONNECTIONS {
-        let mut client = TcpStream::connect(to).expect("the server listens");
-        client.write_all(&[1]).expect("the server stands");
-        client.read_exact(&mut [0]).expect("the server answers");
-    }
-}
 
 /// Returns the samples of a metric by their labels.
 fn samples(metrics: &Metrics, name: &str) -> BTreeMap<String, f64> {
@@ -112,8 +81,12 @@ fn serve_by_several_keys_equals_ss_and_the_work_of_processes() {
         let server = Server::start(&mut serve(&keys));
         let (port, pids) = place.inside(|| {
             let listener = Listener::open(family);
-            let mut serving = Actor::start(named("server"), || answer(listener.socket()));
-            let mut client = Actor::start(named("client"), || ask(listener.address()));
+            let mut serving = Actor::start(Costume::named("server"), || {
+                answer(listener.socket(), CONNECTIONS.into());
+            });
+            let mut client = Actor::start(Costume::named("client"), || {
+                ask(listener.address(), CONNECTIONS.into());
+            });
             let pids = (serving.pid(), client.pid());
             serving.cue();
             client.cue();
@@ -173,11 +146,8 @@ fn serve_by_process_never_falls_when_owners_are_recycled() {
     let mut earlier = server.metrics();
     for number in 1..=PROCESSES {
         place.inside(|| {
-            let mut client = Actor::start(named("client"), || {
-                let socket = Socket::from(TcpStream::connect(to).expect("it listens"));
-                // Without a time-wait socket, nothing refers to the process after its end.
-                socket.set_linger(Some(Duration::ZERO)).expect("sockets can linger");
-            });
+            // Without a time-wait socket, nothing refers to the process after its end.
+            let mut client = Actor::start(Costume::named("client"), || connect_and_reset(to));
             client.cue();
             client.join();
             drop(listener.accept());

@@ -9,7 +9,7 @@ use super::Stage;
 use crate::{
     emulated::is_emulated,
     netns::Sysctl,
-    traffic::{Family, Listener, begin_connect, bound, deafen, hear, reset, set_option, socket},
+    traffic::{Family, Listener, bound, deaf_clients, hear, reset, set_option},
     truth::{sockets, tcp_ext},
     wait,
 };
@@ -160,14 +160,4 @@ fn defer_accept(listener: &Socket) {
     let seconds: libc::c_int = 30;
     set_option(listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)
         .expect("every listener has the option");
-}
-
-fn deaf_clients(listener: &Listener, family: Family, number: usize) -> Vec<Socket> {
-    let client = |_| {
-        let client = socket(family);
-        deafen([&client]);
-        begin_connect(&client, listener.address());
-        client
-    };
-    (0..number).map(client).collect()
 }

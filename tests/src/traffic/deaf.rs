@@ -6,6 +6,8 @@
 
 use socket2::{SockFilter, Socket};
 
+use super::{Family, Listener, begin_connect, socket};
+
 /// Classic BPF instruction that returns a constant, the number of bytes that pass.
 const RETURN: u16 = 0x06;
 
@@ -19,6 +21,21 @@ pub fn deafen<'a>(sockets: impl IntoIterator<Item = &'a Socket>) {
     sockets
         .into_iter()
         .for_each(|socket| socket.attach_filter(&nothing).expect("the filter is valid"));
+}
+
+/// Begins connections that do not receive the SYN-ACK of the listener, and returns their clients.
+///
+/// # Panics
+/// Panics if the kernel refuses a socket.
+#[must_use]
+pub fn deaf_clients(listener: &Listener, family: Family, number: usize) -> Vec<Socket> {
+    let begin = |_| {
+        let client = socket(family);
+        deafen([&client]);
+        begin_connect(&client, listener.address());
+        client
+    };
+    (0..number).map(begin).collect()
 }
 
 /// Removes the filter of [`deafen`].

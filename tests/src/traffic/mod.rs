@@ -1,6 +1,7 @@
 //! Creates sockets, traffic and idle connections on the loopback device of the thread's namespace,
 //! and a tun device whose packets the test itself reads and writes.
 
+mod conversation;
 mod deaf;
 mod flood;
 mod idle;
@@ -21,7 +22,8 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-pub use deaf::{deafen, hear};
+pub use conversation::{answer, ask, connect_and_reset};
+pub use deaf::{deaf_clients, deafen, hear};
 pub use flood::{deaf_flood, flood};
 pub use idle::Idle;
 pub use in_flight::InFlight;

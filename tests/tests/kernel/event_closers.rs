@@ -227,14 +227,14 @@ fn cases(client: u32, cgroup: Option<&Cgroup>) -> Vec<Case> {
         EventFilter { cgroups: Some(cgroups), ..EventFilter::default() }
     };
     let mut cases = vec![
-        ("the closer's name", names("nobody,heir"), true),
-        ("the opener's name", names("client"), false),
-        ("the opener's pid", pids(client), false),
+        ("name of the closer", names("nobody,heir"), true),
+        ("name of the opener", names("client"), false),
+        ("pid of the opener", pids(client), false),
     ];
     match cgroup {
         Some(cgroup) => {
-            cases.push(("the closer's cgroup", cgroups(&cgroup.path()), true));
-            cases.push(("around the closer's cgroup", cgroups(&cgroup.slice()), true));
+            cases.push(("cgroup of the closer", cgroups(&cgroup.path()), true));
+            cases.push(("parent of the cgroup of the closer", cgroups(&cgroup.slice()), true));
         }
         None => println!("skipped: cgroups: this machine has no version 2"),
     }

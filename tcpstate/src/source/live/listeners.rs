@@ -1,16 +1,9 @@
 //! Finds the ports of the listeners that exist at the start, for histograms by port.
 
-use std::collections::BTreeSet;
-
-use tcpstate_common::State;
+use std::collections::HashSet;
 
 use super::{Live, each_namespace};
-use crate::{
-    filter::Filter,
-    probe::Error,
-    report::Counted,
-    source::sock_diag::{self, Query, Socket},
-};
+use crate::{probe::Error, report::Counted, source::sock_diag::listening_ports};
 
 impl Live {
     /// Tells the programs the ports of the existing listeners, if the programs need them. The ports
@@ -20,26 +13,16 @@ impl Live {
         if !hook.needs_listeners() {
             return Ok(());
         }
-        let mut ports = BTreeSet::new();
+        let mut ports = HashSet::new();
         if self.probe.counted == Counted::All {
             let visit = || {
-                ports.extend(listening());
+                ports.extend(listening_ports().unwrap_or_default());
                 Ok(())
             };
             each_namespace(&self.pulse, visit)?;
         } else {
-            ports.extend(listening());
+            ports.extend(listening_ports().unwrap_or_default());
         }
         hook.mark_listeners(&ports)
     }
-}
-
-/// Returns the ports of the listeners of the calling thread's network namespace.
-fn listening() -> BTreeSet<u16> {
-    let filter = Filter { states: [State::Listen].into_iter().collect(), ..Filter::default() };
-    let add = |ports: &mut BTreeSet<u16>, socket: &Socket| {
-        ports.insert(socket.local.port());
-    };
-    let answer = sock_diag::collect(&Query::of(&filter), BTreeSet::new, add);
-    answer.map(|answer| answer.sum).unwrap_or_default()
 }

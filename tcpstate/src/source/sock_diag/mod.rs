@@ -20,7 +20,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use std::{io, net::SocketAddr, num::NonZeroU32, time::Duration};
+use std::{collections::HashSet, io, net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use netlink_sys::{Socket as Netlink, SocketAddr as NetlinkAddress, protocols::NETLINK_SOCK_DIAG};
 use tcpstate_common::{State, abi::STATE_SLOTS};
@@ -139,6 +139,15 @@ pub fn collect<A>(
         }
         outcome => outcome,
     }
+}
+
+/// Returns the local ports of the listeners in the calling thread's network namespace.
+pub fn listening_ports() -> Result<HashSet<u16>, Error> {
+    let filter = Filter { states: [State::Listen].into_iter().collect(), ..Filter::default() };
+    let add = |ports: &mut HashSet<u16>, socket: &Socket| {
+        ports.insert(socket.local.port());
+    };
+    collect(&Query::of(&filter), HashSet::new, add).map(|answer| answer.sum)
 }
 
 /// Counts the matching sockets by state. The result has the kernel's state number as its index.

@@ -77,12 +77,7 @@ impl Setting {
 /// Returns the local ports of the calling thread's network namespace.
 pub(super) fn here() -> Option<LocalPorts> {
     let setting = Setting::here()?;
-    let listeners = [State::Listen].into_iter().collect();
-    let filter = Filter { states: listeners, ..Filter::default() };
-    let add = |ports: &mut HashSet<u16>, socket: &Socket| {
-        ports.insert(socket.local.port());
-    };
-    let listening = sock_diag::collect(&Query::of(&filter), HashSet::new, add).ok()?.sum;
+    let listening = sock_diag::listening_ports().ok()?;
     let others = State::GAUGES.into_iter().filter(|&state| state != State::Listen).collect();
     let filter = Filter { states: others, ..Filter::default() };
     let add = |used: &mut HashMap<Destination, u64>, socket: &Socket| {

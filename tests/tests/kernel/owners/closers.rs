@@ -15,14 +15,14 @@ use nix::{
 use socket2::{SockAddr, Socket};
 use tcpstate::report::{Key, OwnerKind, Owners, Snapshot, key::Value};
 use tcpstate_tests::{
-    actor::Actor,
+    actor::{Actor, Costume},
     netns::Namespace,
     traced::Traced,
     traffic::{Family, Listener, set_option},
     truth, wait,
 };
 
-use super::{by, differences, named, owners};
+use super::{by, differences, owners};
 
 /// The number of connections that are closed in each way.
 const CONNECTIONS: u64 = 5;
@@ -105,7 +105,7 @@ fn die(socket: Socket) {
 
 /// Passes the socket to another process, which closes it.
 fn pass(socket: Socket) {
-    let mut heir = Actor::start(named("heir"), || {
+    let mut heir = Actor::start(Costume::named("heir"), || {
         // The parent has closed its descriptor when it gives the cue.
     });
     drop(socket);
@@ -123,12 +123,12 @@ fn closed_by(owners: &Owners, name: &str) -> u64 {
 /// Makes one connection, in which each end is a process of its own. Returns the process IDs of the
 /// client and of the server.
 pub(crate) fn connect(way: &Way, listener: &Listener) -> [u32; 2] {
-    let mut server = Actor::start(named("server"), || {
+    let mut server = Actor::start(Costume::named("server"), || {
         let mut socket = listener.socket().accept().expect("a connection comes").0;
         socket.write_all(&[1]).expect("the client stands");
         (way.server)(socket);
     });
-    let mut client = Actor::start(named("client"), || {
+    let mut client = Actor::start(Costume::named("client"), || {
         let socket = connected(listener.address());
         socket.peek(&mut [MaybeUninit::uninit()]).expect("the server sends");
         if !way.leaves_data {

@@ -1,5 +1,5 @@
-//! Tests counts by owner together with other features. Each combination needs more of the stack
-//! and of the instructions that the kernel allows a program.
+//! Tests counts by owner together with other features. The kernel limits the stack and the number
+//! of instructions of a program, and a combination needs more than one feature alone.
 
 use tcpstate::{
     probe::{EventOptions, Netns, Options},
@@ -7,14 +7,14 @@ use tcpstate::{
 };
 use tcpstate_common::State;
 use tcpstate_tests::{
-    actor::Actor,
+    actor::{Actor, Costume},
     netns::Namespace,
     traced::Traced,
-    traffic::{Family, Listener},
+    traffic::{Family, Listener, answer, ask},
     wait,
 };
 
-use super::{CONNECTIONS, ask, assert_sums, by, group, named, owners, serve, sockets};
+use super::{CONNECTIONS, assert_sums, by, group, owners, sockets};
 
 #[test]
 fn owners_are_counted_beside_events_and_in_all_namespaces() {
@@ -28,8 +28,10 @@ fn owners_are_counted_beside_events_and_in_all_namespaces() {
         let _namespace = Namespace::enter();
         let mut traced = Traced::with(&options);
         let listener = Listener::open(Family::V6);
-        let mut server = Actor::start(named("server"), || serve(listener.socket()));
-        let mut client = Actor::start(named("client"), || ask(listener.address()));
+        let mut server =
+            Actor::start(Costume::named("server"), || answer(listener.socket(), CONNECTIONS));
+        let mut client =
+            Actor::start(Costume::named("client"), || ask(listener.address(), CONNECTIONS));
         let pid = client.pid();
         server.cue();
         client.cue();

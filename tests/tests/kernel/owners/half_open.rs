@@ -1,27 +1,15 @@
 //! Tests the owners of half-open connections: the owners of their listeners.
 
-use socket2::Socket;
 use tcpstate::report::{Key, OwnerKind, Owners, key::Value};
 use tcpstate_common::State;
 use tcpstate_tests::{
     netns::Namespace,
     traced::Traced,
-    traffic::{Family, Listener, begin_connect, deafen, hear, reset, socket},
+    traffic::{Family, Listener, deaf_clients, hear, reset},
     wait,
 };
 
 use super::{assert_sums, by, group, is_process, owners, sockets};
-
-/// Begins connections that do not receive the SYN-ACK of the listener.
-fn half_open(listener: &Listener, family: Family, number: u64) -> Vec<Socket> {
-    let begin = |_| {
-        let client = socket(family);
-        deafen([&client]);
-        begin_connect(&client, listener.address());
-        client
-    };
-    (0..number).map(begin).collect()
-}
 
 /// Returns the number of half-open connections of all groups with names, and of unknown owners.
 fn named_and_unknown(owners: &Owners) -> [u64; 2] {
@@ -43,8 +31,8 @@ fn owners_of_half_open_connections_are_those_of_their_listeners() {
             let earlier = Listener::open(family);
             let mut traced = Traced::with(&by(&[key]));
             let later = Listener::open(family);
-            let mut clients = half_open(&earlier, family, 3);
-            clients.extend(half_open(&later, family, 5));
+            let mut clients = deaf_clients(&earlier, family, 3);
+            clients.extend(deaf_clients(&later, family, 5));
             traced.assert_equal("half-open");
             let snapshot = traced.snapshot();
             if traced.uncounted() > 0 {

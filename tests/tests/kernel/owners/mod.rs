@@ -7,12 +7,6 @@ mod earlier;
 mod half_open;
 mod recycled;
 
-use std::{
-    io::{Read as _, Write as _},
-    net::TcpStream,
-};
-
-use socket2::{SockAddr, Socket};
 use tcpstate::{
     probe::{Options, OwnerOptions},
     report::{Column, Key, OwnerGroup, OwnerKind, Owners, Snapshot, key::Value},
@@ -22,7 +16,7 @@ use tcpstate_tests::{
     actor::{Actor, Costume},
     netns::Namespace,
     traced::{Traced, options},
-    traffic::{Family, Listener},
+    traffic::{Family, Listener, answer, ask},
     wait,
 };
 
@@ -82,35 +76,16 @@ fn differences(snapshot: &Snapshot) -> Vec<String> {
     differences
 }
 
-/// Accepts connections, and closes each when the peer has closed.
-fn serve(listener: &Socket) {
-    for _ in 0..CONNECTIONS {
-        let mut server = TcpStream::from(listener.accept().expect("a connection comes").0);
-        let mut byte = [0];
-        server.read_exact(&mut byte).expect("the client sends");
-        server.write_all(&byte).expect("the client stands");
-        assert_eq!(server.read(&mut byte).expect("the client closes"), 0);
-    }
-}
-
-/// Connects and closes first.
-fn ask(to: &SockAddr) {
-    let to = to.as_socket().expect("an address of the internet");
-    for _ in 0..CONNECTIONS {
-        let mut client = TcpStream::connect(to).expect("the server listens");
-        client.write_all(&[1]).expect("the server stands");
-        client.read_exact(&mut [0]).expect("the server answers");
-    }
-}
-
 #[test]
 fn owners_have_the_sockets_of_their_processes() {
     let _namespace = Namespace::enter();
     for family in Family::BOTH {
         let mut traced = Traced::with(&by(&[Key::Process]));
         let listener = Listener::open(family);
-        let mut server = Actor::start(named("server"), || serve(listener.socket()));
-        let mut client = Actor::start(named("client"), || ask(listener.address()));
+        let mut server =
+            Actor::start(Costume::named("server"), || answer(listener.socket(), CONNECTIONS));
+        let mut client =
+            Actor::start(Costume::named("client"), || ask(listener.address(), CONNECTIONS));
         let pids = (server.pid(), client.pid());
         server.cue();
         client.cue();
@@ -136,8 +111,4 @@ fn owners_have_the_sockets_of_their_processes() {
         assert_eq!(server.total.closed_second, CONNECTIONS, "{owners:#?}");
         assert_eq!(server.total.time_wait_entries, 0, "{owners:#?}");
     }
-}
-
-fn named(name: &'static str) -> Costume<'static> {
-    Costume { name, uid: 0, cgroup: None }
 }

@@ -1,21 +1,18 @@
 //! Tests that owners that have gone give their numbers to new owners, and that no count is lost.
 
-use std::{net::TcpStream, time::Duration};
-
-use socket2::Socket;
 use tcpstate::{
     probe::{Options, OwnerOptions},
     report::{Key, OwnerKind, Owners},
 };
 use tcpstate_tests::{
-    actor::Actor,
+    actor::{Actor, Costume},
     netns::Namespace,
     traced::{Traced, options},
-    traffic::{Family, Listener},
+    traffic::{Family, Listener, connect_and_reset},
     wait,
 };
 
-use super::{assert_sums, named, owners};
+use super::{assert_sums, owners};
 
 /// The number of owners that have room.
 const ROOM: u32 = 16;
@@ -35,11 +32,8 @@ fn owners_that_have_gone_give_their_room_to_others() {
     let listener = Listener::open(Family::V4);
     let to = listener.address().as_socket().expect("an address of the internet");
     for _ in 0..PROCESSES {
-        let mut client = Actor::start(named("client"), || {
-            let socket = Socket::from(TcpStream::connect(to).expect("it listens"));
-            // Without a time-wait socket, nothing refers to the process after its end.
-            socket.set_linger(Some(Duration::ZERO)).expect("sockets can linger");
-        });
+        // Without a time-wait socket, nothing refers to the process after its end.
+        let mut client = Actor::start(Costume::named("client"), || connect_and_reset(to));
         client.cue();
         client.join();
         drop(listener.accept());
