@@ -1,10 +1,12 @@
 //! Makes the process independent of the limits and the environment of its caller, as far as
 //! possible. A limit that cannot be changed is an error with help.
 //!
-//! A subcommand that starts a program of the user must undo [`ignore_file_size_signal`] in the
-//! program, because a program inherits ignored signals.
+//! A program that a subcommand starts inherits limits, ignored signals and the environment.
+//! [`restore`] restores the values of the caller in the process that executes the program.
 
-use std::{borrow::Cow, env, fmt, io, os::unix::net::UnixStream, ptr};
+use std::{
+    borrow::Cow, env, ffi::OsString, fmt, io, os::unix::net::UnixStream, ptr, sync::OnceLock,
+};
 
 use nix::sys::{
     resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit},
@@ -64,17 +66,53 @@ impl Help for Error {
     }
 }
 
+/// The values of the caller that [`prepare`] changes.
+struct Inherited {
+    /// The soft and the hard limit of the stack.
+    stack: Option<(rlim_t, rlim_t)>,
+    /// The value of `RUST_MIN_STACK`.
+    min_stack: Option<OsString>,
+    /// Whether SIGXFSZ was ignored.
+    ignores_file_size: bool,
+}
+
+static INHERITED: OnceLock<Inherited> = OnceLock::new();
+
+/// The variable that sets the size of the stacks of all threads.
+const MIN_STACK_VARIABLE: &str = "RUST_MIN_STACK";
+
 /// Prepares the process. The caller must have no second thread, and must use little stack.
 pub(super) fn prepare() -> Result<(), Error> {
+    let stack = getrlimit(Resource::RLIMIT_STACK).ok();
     enlarge_stack()?;
     reserve_stack().map_err(Error::StackMemory)?;
+    let min_stack = env::var_os(MIN_STACK_VARIABLE);
     // SAFETY: no other thread exists.
     unsafe {
         // A small value would make the stacks of all threads too small.
-        env::remove_var("RUST_MIN_STACK");
+        env::remove_var(MIN_STACK_VARIABLE);
     }
-    ignore_file_size_signal();
+    let ignores_file_size = ignore_file_size_signal();
+    INHERITED.get_or_init(|| Inherited { stack, min_stack, ignores_file_size });
     Ok(())
+}
+
+/// Restores the values that [`prepare`] has changed, in a child process that executes a program.
+/// The process must have one thread.
+pub(super) fn restore() {
+    let Some(inherited) = INHERITED.get() else { return };
+    if let Some(value) = &inherited.min_stack {
+        // SAFETY: no other thread exists.
+        unsafe { env::set_var(MIN_STACK_VARIABLE, value) };
+    }
+    if !inherited.ignores_file_size {
+        // SAFETY: the default disposition runs no code.
+        let _ = unsafe { signal(Signal::SIGXFSZ, SigHandler::SigDfl) };
+    }
+    if let Some((soft, hard)) = inherited.stack {
+        // If the call fails, the program has a larger limit than the caller.
+        let _ = setrlimit(Resource::RLIMIT_STACK, soft, hard);
+    }
 }
 
 /// Raises the limit of the main thread's stack. The kernel reads the limit whenever the stack
@@ -115,9 +153,11 @@ fn reserve_stack() -> io::Result<()> {
 }
 
 /// Makes a write beyond the limit of file sizes fail with an error, instead of ending the process.
-fn ignore_file_size_signal() {
+/// Returns whether the caller ignored the signal.
+fn ignore_file_size_signal() -> bool {
     // SAFETY: the disposition `SigIgn` runs no code.
-    let _ = unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
+    let before = unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
+    matches!(before, Ok(SigHandler::SigIgn))
 }
 
 /// Raises the soft limit of open files to `files`, or as far as the hard limit allows.

@@ -19,7 +19,9 @@ use super::{
     keys::Keys,
     output::Output,
     pace::{Pace, Paced},
-    privileges, record, refused_by_replay, replay, runtime,
+    privileges,
+    program::{self, Program},
+    record, refused_by_replay, replay, runtime,
     scan_warner::ScanWarner,
     signals::Signals,
     stdout::{Format, OutputFlag},
@@ -59,6 +61,7 @@ Examples:
   sudo tcpstate hist -i 10s --of matrix        transitions, every 10 s
   sudo tcpstate hist --by remote --of connect  slow destinations
   sudo tcpstate hist --local-port 443          one port
+  sudo tcpstate hist --of connect -- curl http://...  until curl ends
   sudo tcpstate hist -d 1m -o csv > hist.csv   a row per histogram
   sudo tcpstate hist -d 1m -o json | jq .p99   with buckets, for programs")]
 pub(super) struct Arguments {
@@ -113,6 +116,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = refused_by_replay::with(&LIVE))]
     replay: Option<PathBuf>,
 
+    #[command(flatten)]
+    program: program::Flags,
+
     /// Maximum number of groups
     ///
     /// Maximum number of groups, 210 KiB each. The groups after the first N are summed as `other`.
@@ -151,8 +157,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         require_shown(file, arguments.replayed.max_memory(), wants_matrix(arguments))?;
         return replay::show_as(file, &arguments.replayed, false, |_| Ok(view(arguments)));
     }
+    // The program must not inherit the confinement.
+    let program = arguments.program.fork()?;
     privileges::confine()?;
-    runtime()?.block_on(hist(arguments)).map(|()| ExitCode::SUCCESS)
+    runtime()?.block_on(hist(arguments, program))
 }
 
 /// Returns whether `--of` names the matrix.
@@ -191,7 +199,7 @@ fn require_shown(file: &Path, max_memory: u64, wants_matrix: bool) -> Result<()>
     Ok(())
 }
 
-async fn hist(arguments: &Arguments) -> Result<()> {
+async fn hist(arguments: &Arguments, mut program: Program) -> Result<ExitCode> {
     arguments.unavailable.refuse()?;
     if let (true, Some(flag)) = (wants_matrix(arguments), arguments.filter.given()) {
         return Err(event_filter::Error::Matrix(flag).into());
@@ -213,14 +221,16 @@ async fn hist(arguments: &Arguments) -> Result<()> {
     let mut run = Run(Tracer::start(&options)?, ScanWarner::default());
     run.0.limit_audits(arguments.audit.max_audit_cpu);
     warnings::at_start(run.0.probe());
-    privileges::keep_for_run(run.0.probe(), arguments.record.is_wanted())?;
+    privileges::keep_for_run(run.0.probe(), arguments.record.is_wanted(), program.is_given())?;
     let recorder = arguments.record.begin(false, &[])?;
+    program.start().inspect_err(|_| record::discard(&arguments.record, recorder.clone()))?;
     let output = Output::start(record::recorded(view(arguments), recorder.clone()), None)?;
     output.offer(|| anyhow::Ok(Report::Start(run.0.start_report())))?;
     let Arguments { interval, duration, count, .. } = *arguments;
-    Pace { interval, duration, count }
-        .run(&mut run, &output, &mut signals, &mut Keys::none())
-        .await?;
+    let pace = Pace { interval, duration, count };
+    let mut keys = Keys::none();
+    let ending = pace.run(&mut run, &output, &mut signals, &mut keys, &mut program).await?;
+    program.end(ending, &mut signals).await;
     let Run(mut tracer, mut scan_warner) = run;
     tracer.reconcile_at_end(Reconcile::Auto)?;
     let summary = tracer.summary()?;
@@ -228,9 +238,10 @@ async fn hist(arguments: &Arguments) -> Result<()> {
     let untimed = summary.histograms.as_ref().map(|all| all.untimed).unwrap_or_default();
     let end = Report::End(summary);
     drop(tracer);
-    record::finish(output, end, recorder, &mut signals).await?;
+    record::finish(output, end, recorder, &mut signals, &program).await?;
+    program.wait(ending, &mut signals).await;
     warn(untimed, arguments.max_sockets);
-    Ok(())
+    Ok(program.exit_code(0))
 }
 
 /// Returns the view for the reports.

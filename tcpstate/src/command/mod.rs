@@ -27,6 +27,7 @@ mod output;
 mod owners;
 mod pace;
 mod privileges;
+mod program;
 mod record;
 mod refused_by_replay;
 mod replay;
@@ -38,6 +39,7 @@ mod stdout;
 mod terminal;
 mod trace;
 mod usage;
+mod user;
 mod values;
 mod verify;
 mod warnings;
@@ -209,7 +211,7 @@ fn ours(error: &Cause) -> Option<&dyn Help> {
     fn of<E: Help + 'static>(error: &Cause) -> Option<&dyn Help> {
         error.downcast_ref::<E>().map(|error| error as &dyn Help)
     }
-    let types: [FindHelp; 11] = [
+    let types: [FindHelp; 12] = [
         of::<environment::Error>,
         of::<probe::Error>,
         of::<sock_diag::Error>,
@@ -219,6 +221,7 @@ fn ours(error: &Cause) -> Option<&dyn Help> {
         of::<event_filter::Error>,
         of::<events::Conflict>,
         of::<owners::Error>,
+        of::<program::Error>,
         of::<serve::Error>,
         of::<verify::ManyLists>,
     ];

@@ -1,5 +1,5 @@
 //! The main loop of a run. The loop ends after the requested time or number of reports, on a
-//! signal, on a key, or when the reader of stdout closes the pipe.
+//! signal, on a key, with the program of the run, or when the reader of stdout closes the pipe.
 
 use std::{future::pending, num::NonZeroU64, time::Duration};
 
@@ -12,6 +12,7 @@ use tokio::{
 use super::{
     keys::{Key, Keys},
     output::Output,
+    program::{Ending, Program},
     signals::{Signals, listen},
 };
 
@@ -41,14 +42,16 @@ pub(super) trait Paced {
 }
 
 impl Pace {
-    /// Runs until a limit is reached, or until a signal, a key or a closed pipe ends the run.
+    /// Runs until a limit is reached, or until a signal, a key, a closed pipe or the end of the
+    /// program ends the run.
     pub(super) async fn run(
         self,
         paced: &mut impl Paced,
         output: &Output,
         signals: &mut Signals,
         keys: &mut Keys,
-    ) -> Result<()> {
+        program: &mut Program,
+    ) -> Result<Ending> {
         /// The period of the timer if no interval is given. Without an interval, the timer is not
         /// used.
         const NEVER: Duration = Duration::from_secs(3600);
@@ -70,10 +73,13 @@ impl Pace {
         loop {
             tokio::select! {
                 biased;
-                () = signals.next() => return Ok(()),
-                () = output.closed() => return Ok(()),
+                () = signals.next() => if !program.takes(signals) {
+                    return Ok(Ending::Regular);
+                },
+                () = output.closed() => return Ok(Ending::ReaderGone),
+                () = program.ended() => return Ok(Ending::Regular),
                 key = keys.next() => match key {
-                    Key::Quit => return Ok(()),
+                    Key::Quit => return Ok(Ending::Regular),
                     Key::Help => {
                         keys.toggle_help();
                         output.redraw();
@@ -85,10 +91,10 @@ impl Pace {
                     paced.report(output)?;
                     left -= 1;
                     if left == 0 {
-                        return Ok(());
+                        return Ok(Ending::Regular);
                     }
                 }
-                () = &mut over => return Ok(()),
+                () = &mut over => return Ok(Ending::Regular),
                 _ = looks.tick() => paced.look()?,
             }
         }

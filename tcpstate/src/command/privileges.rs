@@ -1,7 +1,7 @@
 //! The privileges that each subcommand keeps.
 //!
-//! A subcommand that starts a program of the user must start the program before [`confine`],
-//! because the program inherits the confinement.
+//! A subcommand that starts a program of the user forks the program before [`confine`], because the
+//! program inherits the confinement.
 
 use std::path::Path;
 
@@ -44,11 +44,16 @@ pub(super) fn keep_for_processes() -> Result<()> {
 
 /// Drops the capabilities that a run of `trace` or `hist` does not need after its hooks are
 /// attached. If the run is recorded, the thread keeps CAP_DAC_OVERRIDE, because root otherwise
-/// cannot create the files of the recording in the folder of another user.
-pub(super) fn keep_for_run(probe: &Probe, is_recorded: bool) -> Result<()> {
+/// cannot create the files of the recording in the folder of another user. If the run has a
+/// program, the thread keeps CAP_KILL, because root otherwise cannot signal the process of another
+/// user.
+pub(super) fn keep_for_run(probe: &Probe, is_recorded: bool, has_program: bool) -> Result<()> {
     let mut wanted = relinquish::of_run(probe);
     if is_recorded {
         wanted.push(Capability::CAP_DAC_OVERRIDE);
+    }
+    if has_program {
+        wanted.push(Capability::CAP_KILL);
     }
     keep(&wanted)
 }

@@ -1,11 +1,11 @@
 //! `--record`: writes the shown reports and events to a file, too.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, value_parser};
 
-use super::{help::RECORDING, output::Output, signals::Signals, values};
+use super::{FAILED, help::RECORDING, output::Output, program::Program, signals::Signals, values};
 use crate::{
     error::Help as _,
     procfs::sysctl,
@@ -73,6 +73,15 @@ impl Flags {
     }
 }
 
+/// Ends and removes a recording of a run whose program did not start.
+pub(super) fn discard(flags: &Flags, recorder: Option<Arc<Recorder>>) {
+    if let (Some(file), Some(recorder)) = (&flags.record, recorder) {
+        // The error of the program is more important than an error of the recording.
+        let _ = recorder.close();
+        let _ = fs::remove_file(file);
+    }
+}
+
 /// Returns a view that passes all reports and events to the recorder first, if there is a recorder.
 pub(super) fn recorded(
     view: Box<dyn View + Send>,
@@ -90,13 +99,15 @@ pub(super) async fn finish(
     last: Report,
     recorder: Option<Arc<Recorder>>,
     signals: &mut Signals,
+    program: &Program,
 ) -> Result<()> {
     // At this point, only a slow reader of stdout can delay the end of the process.
     tokio::select! {
         written = output.finish(last) => written.context("cannot write to stdout")?,
         () = give_up(signals) => {
             let closed = recorder.map(|recorder| recorder.close());
-            std::process::exit(if closed.is_some_and(|closed| closed.is_err()) { 2 } else { 0 });
+            let own = if closed.is_some_and(|closed| closed.is_err()) { FAILED } else { 0 };
+            std::process::exit(program.status(own).into());
         }
     }
     Ok(recorder.map_or(Ok(()), |recorder| recorder.close())?)

@@ -2,7 +2,7 @@
 
 /// The refused flags of all commands that show recordings: the interval and the limits of a run,
 /// the network namespace, the new recording, and the filters.
-const SHARED: [&str; 19] = [
+const SHARED: [&str; 20] = [
     "interval",
     "duration",
     "count",
@@ -22,6 +22,7 @@ const SHARED: [&str; 19] = [
     "transition",
     "uid",
     "cgroup",
+    "program",
 ];
 
 /// Returns all refused flags of a command. `own` contains the refused flags that only this command
@@ -36,8 +37,8 @@ pub(super) fn assert_complete<A: clap::Args>(own: &[&'static str], of_views: &[&
     use std::collections::BTreeSet;
 
     let of_recordings = ["replay", "speed", "from", "until", "max_replay_memory"];
-    // These flags require `--record`, and a replay refuses `--record`.
-    let implied = ["max_record_size", "max_record_files", "record_mode"];
+    // These flags require `--record` or a program, which a replay refuses.
+    let implied = ["max_record_size", "max_record_files", "record_mode", "user"];
     let known: BTreeSet<&str> =
         with(own).chain(of_views.iter().copied()).chain(of_recordings).chain(implied).collect();
     let command = A::augment_args(clap::Command::new("any"));

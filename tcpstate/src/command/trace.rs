@@ -18,7 +18,9 @@ use super::{
     output::Output,
     owners,
     pace::{Pace, Paced},
-    privileges, record, refused_by_replay, replay, runtime,
+    privileges,
+    program::{self, Program},
+    record, refused_by_replay, replay, runtime,
     scan_warner::ScanWarner,
     signals::Signals,
     stdout::{Format, OutputFlag},
@@ -32,7 +34,7 @@ use crate::{
     probe::{MAX_NAMESPACES, Options},
     report::{Key, Provider, Report, Snapshot, Transitions, Verdict},
     tracer::Tracer,
-    view::{Csv, EventCsv, EventTable, Heat, Json, Screen, Table, View},
+    view::{Csv, EventCsv, EventTable, Heat, Json, Screen, Table, TerminalCaps, View},
 };
 
 /// Show the number of TCP sockets by state, and every transition
@@ -63,6 +65,7 @@ Examples:
   sudo tcpstate trace -o csv > states.csv     a row per state and interval
   sudo tcpstate trace --record run.tcps       also write a recording
   tcpstate trace --replay run.tcps            show it again, without root
+  sudo tcpstate trace --events -- curl http://...    until curl ends
   sudo tcpstate trace -o json | jq .states")]
 #[allow(clippy::struct_excessive_bools, reason = "switches of a command line are just that")]
 pub(super) struct Arguments {
@@ -117,6 +120,9 @@ pub(super) struct Arguments {
     /// Show a recording instead of this system
     #[arg(long, value_name = "FILE", conflicts_with_all = refused_by_replay::with(&LIVE))]
     replay: Option<PathBuf>,
+
+    #[command(flatten)]
+    program: program::Flags,
 
     #[command(flatten)]
     events: events::Flags,
@@ -254,11 +260,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
             Ok(view(arguments, &part.by))
         });
     }
+    // The program must not inherit the confinement.
+    let program = arguments.program.fork()?;
     privileges::confine()?;
-    runtime()?.block_on(trace(arguments))
+    runtime()?.block_on(trace(arguments, program))
 }
 
-async fn trace(arguments: &Arguments) -> Result<ExitCode> {
+async fn trace(arguments: &Arguments, mut program: Program) -> Result<ExitCode> {
     arguments.look_for_conflicts()?;
     // Signals are caught before hooks are attached, so that a signal always ends the run cleanly.
     let mut signals = Signals::of_run()?;
@@ -272,8 +280,9 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     warnings::at_start(tracer.probe());
     let loss_warner = events::LossWarner::since(tracer.losses()?);
     let events = tracer.take_events();
-    privileges::keep_for_run(tracer.probe(), arguments.record.is_wanted())?;
+    privileges::keep_for_run(tracer.probe(), arguments.record.is_wanted(), program.is_given())?;
     let recorder = arguments.record.begin(events.is_some(), arguments.owners.keys())?;
+    program.start().inspect_err(|_| record::discard(&arguments.record, recorder.clone()))?;
     let mut keys = Keys::start(has_screen(arguments))?;
     let view = view(arguments, arguments.owners.keys());
     let view = foreground::only(keys.with_help(view), has_screen(arguments));
@@ -284,7 +293,9 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     let Arguments { duration, count, reconcile, .. } = *arguments;
     let scan_warner = ScanWarner::default();
     let mut run = Run { tracer, reconcile, verifier, loss_warner, scan_warner };
-    Pace { interval, duration, count }.run(&mut run, &output, &mut signals, &mut keys).await?;
+    let pace = Pace { interval, duration, count };
+    let ending = pace.run(&mut run, &output, &mut signals, &mut keys, &mut program).await?;
+    program.end(ending, &mut signals).await;
     // Restores the modes of the terminal before the last lines.
     drop(keys);
     run.tracer.reconcile_at_end(reconcile)?;
@@ -297,16 +308,23 @@ async fn trace(arguments: &Arguments) -> Result<ExitCode> {
     loss_warner.warn(tracer.losses()?);
     let end = Report::End(summary);
     drop(tracer);
-    record::finish(output, end, recorder, &mut signals).await?;
+    record::finish(output, end, recorder, &mut signals, &program).await?;
+    program.wait(ending, &mut signals).await;
     warnings::at_end(&totals, options.max_scan_sockets);
     arguments.owners.warn(totals.owners.as_ref());
     let is_right = verifier.is_none_or(|verifier| verifier.conclude());
-    Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::from(super::FOUND) })
+    Ok(program.exit_code(if is_right { 0 } else { super::FOUND }))
+}
+
+/// Returns the capabilities of a terminal that can be repainted. A program writes to the terminal
+/// too, so the terminal is then not repainted.
+fn caps(arguments: &Arguments) -> Option<TerminalCaps> {
+    if arguments.program.is_given() { None } else { terminal::caps() }
 }
 
 /// Returns whether the terminal is repainted.
 fn has_screen(arguments: &Arguments) -> bool {
-    terminal::caps().is_some()
+    caps(arguments).is_some()
         && matches!(arguments.format.output, Format::Table)
         && !arguments.events.events
 }
@@ -315,7 +333,7 @@ fn has_screen(arguments: &Arguments) -> bool {
 fn view(arguments: &Arguments, by: &[Key]) -> Box<dyn View + Send> {
     let has_events = arguments.events.events;
     let order = arguments.owners.order();
-    match (arguments.format.output, terminal::caps()) {
+    match (arguments.format.output, caps(arguments)) {
         (Format::Table, caps) if arguments.matrix => Box::new(Heat::new(caps, terminal::size)),
         (Format::Table, _) if has_events => {
             let table = EventTable::new(arguments.events.clock()).with_order(order);

@@ -73,7 +73,9 @@ impl Refused<'_> {
                 let help = did_you_mean(&self.similar_flags(flag));
                 (format!("use {flag}: unknown flag"), help.unwrap_or_else(|| self.see()))
             }
-            ErrorKind::UnknownArgument => (format!("use {flag}: unexpected argument"), self.see()),
+            ErrorKind::UnknownArgument => {
+                (format!("use {flag}: unexpected argument"), self.see_program(flag))
+            }
             ErrorKind::TooManyValues => (format!("use {value}: unexpected argument"), self.see()),
             ErrorKind::InvalidSubcommand => {
                 let typed = self.strings(ContextKind::InvalidSubcommand).join(" ");
@@ -83,6 +85,8 @@ impl Refused<'_> {
             }
             ErrorKind::MissingRequiredArgument => {
                 let missing = self.strings(ContextKind::InvalidArg).join(" and ");
+                // clap does not name the hyphens before a program.
+                let missing = missing.replace("<PROGRAM>...", "-- PROGRAM");
                 (format!("run {}: {missing} is missing", self.command()), format!("add {missing}"))
             }
             ErrorKind::ArgumentConflict => {
@@ -137,6 +141,19 @@ impl Refused<'_> {
         match self.subcommand {
             Some(subcommand) => format!("tcpstate {}", subcommand.get_name()),
             None => "tcpstate".to_owned(),
+        }
+    }
+
+    /// Returns the help for an unexpected word. If the subcommand can start a program, the word may
+    /// be a program.
+    fn see_program(&self, word: &str) -> String {
+        let has_program = |it: &Command| it.get_arguments().any(|it| it.get_id() == "program");
+        let is_program =
+            word.starts_with(|first: char| first.is_alphabetic() || "./".contains(first));
+        if is_program && self.subcommand.is_some_and(has_program) {
+            format!("to start a program, write -- before it: {} -- {word}", self.command())
+        } else {
+            self.see()
         }
     }
 

@@ -91,6 +91,7 @@ fn errors_have_a_row_and_a_test_each() {
         include_str!("limits.rs"),
         include_str!("recordings.rs"),
         include_str!("privileges.rs"),
+        include_str!("program.rs"),
         include_str!("serve.rs"),
         include_str!("surroundings.rs"),
         include_str!("../../../tests/tests/kernel/errors.rs"),

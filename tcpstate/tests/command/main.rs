@@ -28,6 +28,7 @@ mod limits;
 mod namespaces;
 mod privileges;
 mod process;
+mod program;
 mod recordings;
 mod serve;
 mod serve_abuse;

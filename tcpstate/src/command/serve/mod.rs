@@ -3,7 +3,6 @@
 mod answer;
 mod error;
 mod manager;
-mod user;
 
 use std::{
     net::SocketAddr, num::NonZeroU32, path::PathBuf, process::ExitCode, str::FromStr, sync::Arc,
@@ -25,7 +24,7 @@ use super::{
     help::{ADVANCED, OUTPUT},
     owners, privileges, runtime,
     signals::{Signals, listen},
-    values, warnings,
+    user, values, warnings,
 };
 use crate::{
     aggregate::Reconcile,
