@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! tracking -> began   a process closes its side: the map holds both processes of the connection
-//!          -> ended   the full socket closes: its last line names the closer, the entry is removed
+//!          -> Entry   the full socket closes: its last line names the closer, the entry is removed
 //! minis    -> of      a time-wait socket is born in between: it copies the entry
 //! ```
 //!
@@ -110,14 +110,12 @@ checked_once! {
     }
 }
 
-/// Returns whether the current process closes the socket. The kernel holds the lock of the socket
-/// for a process only in a call of this process (`lock_sock`). In such a call, the kernel can also
-/// handle packets that arrived meanwhile. A packet or a timer that closes the connection sets the
-/// error first.
+/// Returns whether the current process closes the socket. In a call of the process, the kernel can
+/// also handle packets that arrived meanwhile. A packet or a timer that closes the connection sets
+/// the error first.
 #[inline(always)]
 fn is_called_by_process(sock: Sock<Probed>, to: usize) -> bool {
-    sock.load::<u32>(config!(owners.sk_lock_owned)) != 0
-        && (to != CLOSE || sock.load::<u32>(config!(events.sk_err)) == 0)
+    sock.is_locked_by_process() && (to != CLOSE || sock.load::<u32>(config!(events.sk_err)) == 0)
 }
 
 /// Returns the key of a full socket that moves from one state to another. A socket that closes

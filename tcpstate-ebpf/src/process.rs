@@ -44,10 +44,10 @@ impl Process {
     }
 }
 
-/// The process that runs now.
+/// A process that runs.
 #[derive(Clone, Copy)]
 pub(crate) struct Running {
-    /// The first thread of the process, which exists as long as the current task.
+    /// The first thread of the process, which exists as long as a task of the process.
     pub(crate) leader: *const u8,
     /// The ID of the process in the initial PID namespace.
     pub(crate) tgid: u32,
@@ -69,13 +69,13 @@ impl Running {
         }
     }
 
-    /// Returns the process of the current task.
+    /// Returns the process of a task, or `None` if the task is a kernel thread.
     ///
     /// # Safety
-    /// `task` must be the current task.
+    /// `task` must point to a task that exists while the value is in use.
     #[inline(always)]
-    unsafe fn of<A: Access>(task: *const u8) -> Option<Self> {
-        // SAFETY: the offsets are from BTF. The leader exists as long as the current task.
+    pub(crate) unsafe fn of<A: Access>(task: *const u8) -> Option<Self> {
+        // SAFETY: the offsets are from BTF. The leader exists as long as a task of the process.
         unsafe {
             if A::load::<u32>(task, config!(events.task_flags)) & PF_KTHREAD != 0 {
                 return None;
@@ -123,7 +123,8 @@ pub(crate) fn current_leader() -> Option<*const u8> {
     unsafe {
         let is_kernel_thread =
             Probed::load::<u32>(task, config!(events.task_flags)) & PF_KTHREAD != 0;
-        (!is_kernel_thread).then(|| leader(task))
+        (!is_kernel_thread)
+            .then(|| Probed::load::<u64>(task, config!(events.group_leader)) as *const u8)
     }
 }
 
@@ -170,43 +171,4 @@ unsafe fn pid_in_namespace(task: *const u8) -> u32 {
         }
     }
     NO_PID
-}
-
-/// Returns the ID of a process as [`Process::current`] does, and the time when the process started
-/// (clock since boot, in units of 10 ms).
-///
-/// # Safety
-/// `leader` must point to the first thread of the process.
-#[inline(always)]
-pub(crate) unsafe fn identity(leader: *const u8) -> (u32, u64) {
-    // SAFETY: `Probed` reads by a helper that takes any address.
-    unsafe {
-        let pid = if config!(pids.namespace) == 0 {
-            Probed::load(leader, config!(events.tgid))
-        } else {
-            pid_in_namespace(leader)
-        };
-        (pid, start(leader))
-    }
-}
-
-/// Returns the time when a process started (clock since boot, in units of 10 ms). The unit is the
-/// one of `/proc/PID/stat`.
-///
-/// # Safety
-/// `leader` must point to the first thread of the process.
-#[inline(always)]
-unsafe fn start(leader: *const u8) -> u64 {
-    // SAFETY: `Probed` reads by a helper that takes any address.
-    unsafe { Probed::load::<u64>(leader, config!(events.start_boottime)) / TICK }
-}
-
-/// Returns the first thread of a task's process.
-///
-/// # Safety
-/// `task` must point to a task.
-#[inline(always)]
-pub(crate) unsafe fn leader(task: *const u8) -> *const u8 {
-    // SAFETY: `Probed` reads by a helper that takes any address.
-    unsafe { Probed::load::<u64>(task, config!(events.group_leader)) as *const u8 }
 }

@@ -113,6 +113,15 @@ impl<A: Access> Sock<A> {
         usize::from(self.load::<u8>(config!(offsets.skc_state)))
     }
 
+    /// Returns whether a process called the function that changes the state of a full socket. A
+    /// packet can complete a close that a process began earlier, and the kernel then handles the
+    /// packet while any process runs. The kernel holds the lock of the socket for a process only in
+    /// a call of this process (`lock_sock`).
+    #[inline(always)]
+    pub(crate) fn is_locked_by_process(self) -> bool {
+        self.load::<u32>(config!(owners.sk_lock_owned)) != 0
+    }
+
     /// Returns `tw_substate` of a time-wait socket: the state that `ss` shows for the socket.
     #[inline(always)]
     pub(crate) fn substate(self) -> usize {

@@ -80,9 +80,15 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
         }
         return;
     }
-    // Counts by owner need only the time of the birth, to distinguish two sockets at one address.
-    let needs_time = has_events || has_histograms || is_birth(from, to);
-    let (now, remote_port) = (if needs_time { now() } else { 0 }, sock.remote_port());
+    let now = if has_events || has_histograms {
+        now()
+    } else if is_birth(from, to) {
+        // Counts by owner need no time. They only distinguish two sockets at one address.
+        owners::number_of_birth()
+    } else {
+        0
+    };
+    let remote_port = sock.remote_port();
     let observed = socket_table::observe(sock, from, to, now, remote_port, control);
     let transition = Transition { sock, from, to, now, remote_port };
     closers::began(sock, from, to, observed.is_owner_new);

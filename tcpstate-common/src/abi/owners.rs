@@ -229,6 +229,8 @@ pub struct OwnerMemory {
     pub recent: [RecentOwner; RECENT_OWNERS],
     /// The number of time-wait sockets that were born on this CPU.
     pub births: u64,
+    /// The number of full sockets that were born on this CPU.
+    pub sockets: u64,
     /// The time-wait socket whose timer was stopped last, if the kernel may start the timer again.
     pub stopped: u64,
     /// The owner of that time-wait socket.

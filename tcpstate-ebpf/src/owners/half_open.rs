@@ -19,10 +19,16 @@ use crate::{
 
 const SYN_RECV: usize = State::SynRecv as usize;
 
+/// Returns whether half-open connections have owners; the verifier knows the value.
+#[inline(always)]
+fn have_owners() -> bool {
+    is_on() && !key::has(OWNER_REMOTE)
+}
+
 /// Called when a request socket was inserted into the kernel's table.
 #[inline(always)]
 pub(crate) fn born<A: Access>(request: Sock<A>) {
-    if is_on() && !key::has(OWNER_REMOTE) {
+    if have_owners() {
         half_open_born(request.plain_address());
     }
 }
@@ -34,7 +40,9 @@ checked_once! {
         }
         // SAFETY: the callers pass the address of a socket that exists while the program runs.
         let request = unsafe { Sock::<Probed>::from_ptr(address as *const u8) };
-        time_wait::store(address, owner_of_listener(request.listener()), SYN_RECV);
+        // The end of an earlier mini socket at this address may have been missed.
+        time_wait::forget(address);
+        time_wait::store(request, owner_of_listener(request.listener()), SYN_RECV);
         0
     }
 }
@@ -61,7 +69,7 @@ fn owner_of_listener(address: u64) -> u32 {
 /// and may start again.
 #[inline(always)]
 pub(crate) fn gone<A: Access>(request: Sock<A>) {
-    if is_on() && !key::has(OWNER_REMOTE) {
+    if have_owners() {
         time_wait::owned_mini_gone(request.plain_address());
     }
 }
@@ -69,7 +77,7 @@ pub(crate) fn gone<A: Access>(request: Sock<A>) {
 /// Called when a request socket did not end: its timer starts again.
 #[inline(always)]
 pub(crate) fn resumed<A: Access>(request: Sock<A>) {
-    if is_on() && !key::has(OWNER_REMOTE) {
+    if have_owners() {
         time_wait::owned_mini_resumed(request.plain_address(), SYN_RECV as u64);
     }
 }

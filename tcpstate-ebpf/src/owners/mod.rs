@@ -37,6 +37,7 @@ use tcpstate_common::{
 };
 
 pub(crate) use self::accepted::{accept, is_waiting};
+pub(crate) use self::rows::number_of_birth;
 use self::rows::{add_live, add_waiting, count, release, retain};
 use crate::{
     access::Access,
@@ -166,7 +167,7 @@ impl Event {
 pub(crate) fn candidate<A: Access>(sock: Sock<A>, event: Event, numbers: Owned) -> u32 {
     let Event { from, to, .. } = event;
     let is_opened = from == CLOSE && (to == SYN_SENT || to == LISTEN);
-    let is_closed = closes(to) && key::has_process() && is_called_by_process(sock);
+    let is_closed = closes(to) && key::has_process() && sock.is_locked_by_process();
     // The peer of a child is known when it leaves SYN_RECV.
     let is_completed = from == SYN_RECV && event.is_of_child() && !key::has_process();
     if is_opened || is_closed || is_completed {
@@ -291,15 +292,6 @@ fn count_event(event: Event, numbers: &mut Owned, candidate: u32) {
     } else if to == CLOSE && (from == ESTABLISHED || from == CLOSE_WAIT) {
         count(numbers.number(), OwnerCount::Reset, 1);
     }
-}
-
-/// Returns whether a process called the function that changes the socket's state. A packet can
-/// complete a close that a process began earlier, and the kernel then handles the packet while any
-/// process runs. The kernel holds the lock of the socket for a process only in a call of this
-/// process (`lock_sock`).
-#[inline(always)]
-fn is_called_by_process<A: Access>(sock: Sock<A>) -> bool {
-    sock.load::<u32>(config!(owners.sk_lock_owned)) != 0
 }
 
 /// Called when a socket closes. The socket no longer counts in a state.

@@ -7,7 +7,7 @@ use crate::{
     access::{Access as _, Probed},
     config::config,
     maps::OWNER_PROCESSES,
-    process,
+    process::Running,
 };
 
 /// `sched_process_exit(struct task_struct *p)`: the kernel calls this tracepoint when a thread
@@ -19,12 +19,9 @@ pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     if !has_ended(task) {
         return 0;
     }
-    // SAFETY: `task` is the tracepoint's first argument, and the offsets are from BTF. The leader
-    // of a thread group exists as long as a thread of the group.
-    let process = unsafe {
-        let (pid, start) = process::identity(process::leader(task));
-        ProcessKey { start, pid, reserved: 0 }
-    };
+    // SAFETY: `task` is the tracepoint's first argument, which exists while the program runs.
+    let Some(process) = (unsafe { Running::of::<Probed>(task) }) else { return 0 };
+    let process = ProcessKey { start: process.start_ticks(), pid: process.pid(), reserved: 0 };
     if let Some(entry) = OWNER_PROCESSES.get_ptr_mut(process) {
         // SAFETY: the kernel does not free the memory of a map entry while the program runs. The
         // value is one aligned integer.

@@ -1,5 +1,6 @@
 //! The rows of counters, one for each owner. Each CPU adds to its own copy of a row.
 
+use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use tcpstate_common::abi::{
     FIRST_OWNER, LIVE_REFERENCES, LIVE_WAITING, OWNER_COUNTS, OWNER_UNKNOWN, OwnerCount,
     OwnerMemory, OwnerRow, STATE_SLOTS,
@@ -70,4 +71,20 @@ pub(crate) fn release(owner: u32) {
 #[inline(always)]
 pub(crate) fn memory() -> Option<*mut OwnerMemory> {
     OWNER_MEMORY.get_ptr_mut(0)
+}
+
+/// Returns a number for the birth of a full socket. If only counts by owner are enabled, the number
+/// stands for the time of the birth, because it costs less than a clock. Two sockets that had the
+/// same address never have the same number.
+#[inline(always)]
+pub(crate) fn number_of_birth() -> u64 {
+    let Some(memory) = memory() else { return 0 };
+    // Before 6.1 a program can interrupt itself. Two sockets could then get the same number, but not
+    // at the same address, because both exist.
+    // SAFETY: `memory` points to this CPU's map element, and the helper takes no arguments.
+    unsafe {
+        let number = (&raw const (*memory).sockets).read_volatile() + 1;
+        (&raw mut (*memory).sockets).write_volatile(number);
+        number << 16 | u64::from(bpf_get_smp_processor_id())
+    }
 }

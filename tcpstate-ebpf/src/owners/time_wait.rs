@@ -20,7 +20,7 @@ use super::{
 use crate::{
     access::{Access, Probed},
     atomic::add_one_atomically,
-    maps::MINI_OWNERS,
+    maps::{MINI_OWNERS, OWNED_FIN_WAIT2},
     sock::Sock,
     verifier::checked_once,
 };
@@ -110,22 +110,17 @@ fn may_have_time_wait(from: usize) -> bool {
 
 /// Moves a time-wait socket from the row of unknown owners to the row of its owner.
 ///
-/// The time-wait socket may have moved or ended on another CPU since its birth. The end of a socket
-/// without an entry counts in the row of unknown owners. The function therefore looks at the socket
-/// again after it has stored the entry. The kernel frees the memory of a time-wait socket only for
-/// other time-wait sockets.
+/// The time-wait socket may have moved or ended on another CPU since its birth. The program that
+/// counts such an event finds no owner yet. The function therefore looks at the socket again after
+/// it has stored the owner. The kernel frees the memory of a time-wait socket only for other
+/// time-wait sockets.
 #[inline(always)]
 fn give(newborn: &NewbornMini, owner: u32) {
     // SAFETY: `Probed` reads by a helper that takes any address.
     let tw = unsafe { Sock::<Probed>::from_ptr(newborn.address as *const u8) };
-    let state = tw.substate();
-    if insert(newborn.address, owner, state) {
-        if tw.refcount() == 0 || tw.hash() != newborn.hash {
-            MINI_OWNERS.remove(newborn.address);
-        } else {
-            retain(owner);
-            add_live(owner, state, 1);
-        }
+    store(tw, owner, tw.substate());
+    if tw.refcount() == 0 || tw.hash() != newborn.hash {
+        remove(newborn.address);
     }
     if newborn.is_counted != 0 {
         count(OWNER_UNKNOWN, OwnerCount::TimeWaitEntries, -1);
@@ -133,27 +128,39 @@ fn give(newborn: &NewbornMini, owner: u32) {
     }
 }
 
-/// Stores the owner of a mini socket. Returns whether the table had room.
+/// Stores the owner of a mini socket, and counts the mini socket for it.
+///
+/// The mini socket counts before its owner is stored. Another program that finds the owner can
+/// therefore take the count back.
 #[inline(always)]
-fn insert(address: u64, owner: u32, state: usize) -> bool {
-    let is_stored = MINI_OWNERS.insert(address, MiniOwner { owner, state: state as u32 }).is_ok();
-    if !is_stored && let Some(memory) = rows::memory() {
-        // SAFETY: `memory` points to this CPU's map element, which stays valid while the program
-        // runs.
-        unsafe { add_one_atomically(&raw mut (*memory).untracked) };
+pub(super) fn store(mini: Sock<Probed>, owner: u32, state: usize) {
+    if owner == OWNER_UNKNOWN {
+        return;
     }
-    is_stored
+    let address = mini.address();
+    retain(owner);
+    add_live(owner, state, 1);
+    let is_stored = (state != FIN_WAIT2 || OWNED_FIN_WAIT2.insert(address, owner, 0).is_ok())
+        && MINI_OWNERS.insert(address, MiniOwner { owner, state: state as u32 }).is_ok();
+    if !is_stored {
+        take_back(address, owner, state);
+        if let Some(memory) = rows::memory() {
+            // SAFETY: `memory` points to this CPU's map element, which stays valid while the
+            // program runs.
+            unsafe { add_one_atomically(&raw mut (*memory).untracked) };
+        }
+    } else if state == FIN_WAIT2 && mini.substate() == TIME_WAIT {
+        // The program that counted the move may have found no owner.
+        settle(address);
+    }
 }
 
-/// Counts a newborn mini socket for its owner.
+/// Takes back what [`store`] counted for a mini socket.
 #[inline(always)]
-pub(super) fn store(address: u64, owner: u32, state: usize) {
-    // The end of an earlier mini socket at this address may have been missed.
-    forget(address);
-    if owner != OWNER_UNKNOWN && insert(address, owner, state) {
-        retain(owner);
-        add_live(owner, state, 1);
-    }
+fn take_back(address: u64, owner: u32, state: usize) {
+    let has_moved = state == FIN_WAIT2 && OWNED_FIN_WAIT2.remove(address).is_err();
+    add_live(owner, if has_moved { TIME_WAIT } else { state }, -1);
+    release(owner);
 }
 
 /// Called when the move of a time-wait socket from FIN_WAIT2 to TIME_WAIT is counted.
@@ -166,20 +173,23 @@ pub(crate) fn moved<A: Access>(tw: Sock<A>) {
 
 checked_once! {
     fn owned_mini_moved(address: u64) -> u64 {
-        if !is_on() {
-            return 0;
+        if is_on() {
+            settle(address);
         }
-        let mut owner = OWNER_UNKNOWN;
-        if let Some(entry) = MINI_OWNERS.get(address) {
-            // SAFETY: the kernel does not free the memory of a map entry while the program runs.
-            unsafe {
-                owner = (*entry).owner;
-                (&raw mut (*entry).state).write_volatile(TIME_WAIT as u32);
-            }
-        }
+        0
+    }
+}
+
+/// Counts the move of a time-wait socket to TIME_WAIT for its owner, and counts it only once. Only
+/// one program can remove the entry of the socket.
+#[inline(always)]
+fn settle(address: u64) {
+    let Some(entry) = OWNED_FIN_WAIT2.get_ptr(address) else { return };
+    // SAFETY: the kernel does not free the memory of a map entry while the program runs.
+    let owner = unsafe { *entry };
+    if OWNED_FIN_WAIT2.remove(address).is_ok() {
         add_live(owner, FIN_WAIT2, -1);
         add_live(owner, TIME_WAIT, 1);
-        0
     }
 }
 
@@ -233,14 +243,18 @@ checked_once! {
                 (&raw const (*memory).stopped_owner).read_volatile() as u32,
             )
         };
-        store(address, if stopped == address { owner } else { OWNER_UNKNOWN }, state as usize);
+        // If the owner was unknown at the stop, another program may have stored the owner since.
+        if stopped == address {
+            // SAFETY: the callers pass the address of a socket that exists while the program runs.
+            store(unsafe { Sock::from_ptr(address as *const u8) }, owner, state as usize);
+        }
         0
     }
 }
 
-/// Removes the entry of a time-wait socket whose end was missed.
+/// Removes the entry of a mini socket whose end was missed.
 #[inline(always)]
-fn forget(address: u64) {
+pub(super) fn forget(address: u64) {
     if remove(address) != OWNER_UNKNOWN
         && let Some(memory) = rows::memory()
     {
@@ -250,14 +264,13 @@ fn forget(address: u64) {
     }
 }
 
-/// Removes the entry of a time-wait socket, and returns the owner for which the socket counted.
+/// Removes the entry of a mini socket, and returns the owner for which the mini socket counted.
 #[inline(always)]
 fn remove(address: u64) -> u32 {
     let Some(entry) = MINI_OWNERS.get(address) else { return OWNER_UNKNOWN };
     // SAFETY: the kernel does not free the memory of a map entry while the program runs.
     let MiniOwner { owner, state } = unsafe { *entry };
     MINI_OWNERS.remove(address);
-    add_live(owner, state as usize, -1);
-    release(owner);
+    take_back(address, owner, state as usize);
     owner
 }

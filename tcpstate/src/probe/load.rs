@@ -161,7 +161,8 @@ fn load_object(
     let mut loader = EbpfLoader::new();
     loader.btf(Some(btf)).override_global("CONFIG", config, true);
     loader.override_global("FILTER", filter, true);
-    loader.map_max_entries("FIN_WAIT2", fin_wait2_entries(&options.netns));
+    let fin_wait2 = fin_wait2_entries(&options.netns);
+    loader.map_max_entries("FIN_WAIT2", fin_wait2);
     if options.by_family {
         // The map has one element for each address family.
         loader.map_max_entries("CPU_SLOTS", 2);
@@ -179,6 +180,7 @@ fn load_object(
     }
     if let Some(options) = &options.owners {
         owners::set_map_sizes(&mut loader, options, earlier, capacity);
+        loader.map_max_entries("OWNED_FIN_WAIT2", fin_wait2);
     }
     // An object that was built without log lines, or a stripped object, lacks the globals and maps
     // for logging.

@@ -182,8 +182,9 @@ impl Aggregator {
     /// last scan.
     #[must_use]
     pub fn events_since(&self, reading: &Reading) -> (u64, u64) {
-        let total = reading.counts.total();
-        (total - self.previous.counts.total(), total - self.last_scan.end.counts.total())
+        // The count of a timer's stop is taken back if the kernel starts the timer again.
+        let since = |before: &Reading| reading.counts.total().saturating_sub(before.counts.total());
+        (since(&self.previous), since(&self.last_scan.end))
     }
 
     /// Returns the snapshot at a reading. The current interval ends at the reading, and the next

@@ -2,9 +2,10 @@
 //! connection was closed.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read, Write as _},
     mem::MaybeUninit,
     net::{Shutdown, TcpStream},
+    os::unix::net::UnixStream,
     time::Duration,
 };
 
@@ -191,6 +192,81 @@ fn owners_of_time_waits_are_their_closers() {
             wait::until_equal("the groups to add up", &Vec::new(), || {
                 differences(&traced.snapshot())
             });
+        }
+    }
+}
+
+/// The number of connections whose ends close at almost the same time.
+const SIMULTANEOUS: u64 = 4000;
+
+/// Tells the peer that the caller is ready, and returns when the peer is ready as well.
+fn meet(peer: &mut UnixStream) {
+    peer.write_all(&[1]).expect("the peer lives");
+    spin_until_read(peer);
+}
+
+/// Reads without sleeping, so that the function returns as soon as there is something to read.
+fn spin_until_read(stream: &mut impl Read) {
+    while stream.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
+        std::hint::spin_loop();
+    }
+}
+
+/// Makes connections whose ends close at almost the same time. In each second connection the server
+/// closes as soon as it sees the FIN of the client, while the kernel makes the client's time-wait
+/// socket on another CPU. In the other connections, either end can be the first.
+fn close_simultaneously(listener: &Listener) {
+    let (mut at_client, mut at_server) = UnixStream::pair().expect("there are descriptors left");
+    for end in [&at_client, &at_server] {
+        end.set_nonblocking(true).expect("it is a socket");
+    }
+    let mut server = Actor::start(Costume::named("server"), || {
+        for connection in 0..SIMULTANEOUS {
+            let mut socket = listener.socket().accept().expect("a connection comes").0;
+            socket.set_nonblocking(true).expect("it is a socket");
+            meet(&mut at_server);
+            if connection % 2 == 0 {
+                spin_until_read(&mut socket);
+            }
+        }
+    });
+    let mut client = Actor::start(Costume::named("client"), || {
+        for _ in 0..SIMULTANEOUS {
+            let _socket = connected(listener.address());
+            meet(&mut at_client);
+        }
+    });
+    server.cue();
+    client.cue();
+    client.join();
+    server.join();
+}
+
+#[test]
+fn owners_of_simultaneous_closes_are_the_processes_of_each_end() {
+    for family in Family::BOTH {
+        let _namespace = Namespace::enter();
+        let mut traced = Traced::with(&by(&[Key::Comm, Key::LocalPort]));
+        let listener = Listener::open(family);
+        let port = listener.address().as_socket().expect("an address of the internet").port();
+        close_simultaneously(&listener);
+        drop(listener);
+        truth::await_end_of_sockets();
+        wait::grace_period();
+        traced.assert_equal("simultaneous closes");
+        let snapshot = traced.snapshot();
+        if traced.uncounted() > 0 {
+            println!("{family}: skipped: the kernel kept events from the programs");
+            continue;
+        }
+        // On a slow machine, time-wait sockets expire meanwhile.
+        wait::until_equal("the groups to add up", &Vec::new(), || differences(&traced.snapshot()));
+        let owners = owners(&snapshot);
+        for group in owners.groups.iter().filter(|group| group.total.time_wait_entries > 0) {
+            let OwnerKind::Group(key) = &group.kind else { panic!("unknown: {owners:#?}") };
+            let [Value::Comm(name), local] = &key[..] else { panic!("{key:?}") };
+            let of_end = if name == "server" { Value::Port(port) } else { Value::Client };
+            assert_eq!(*local, of_end, "{family}: {name}: {owners:#?}");
         }
     }
 }
