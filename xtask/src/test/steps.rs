@@ -35,6 +35,9 @@ const LEFT_OUT: &[&str] = &[
     // This test makes traffic for a minute, and checks that memory does not grow. Most memory
     // growth is also detected by `cargo xtask soak` and by the shorter tests `load_…`.
     "load_of_ten_million",
+    // This test starts 10,000 processes that make 1.6 million connections. The tests
+    // `owners_that_have_gone` and `owners_without_room` check the same code with few processes.
+    "owners_of_ten_million",
     // This test starts a tracer twenty times with 20,000 sockets. Most other tests also test the
     // start of a tracer.
     "load_twenty_starts",

@@ -45,6 +45,7 @@ pub(super) const LEFT_OUT: &[&str] = &[
     // The unlisted tests of owners run almost all BPF code that the following tests run.
     "owners_of_earlier",
     "owners_of_half_open",
+    "owners_of_ten_million",
     "owners_that_have_gone",
     "owners_without_room",
     // On the oldest and on the newest kernel, tcpstate uses fentry hooks. `gauges_by_functions`
