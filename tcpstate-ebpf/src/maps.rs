@@ -210,9 +210,9 @@ static MINI_OWNER_SLOTS: Array<Slot<MiniOwner>, 1> = Array::new();
 #[btf_map]
 static MINI_OWNER_EXCESS: HashMap<u64, MiniOwner, 1> = HashMap::new();
 
-/// The owners of the time-wait sockets that count in FIN_WAIT2. If several programs observe the move
-/// of a socket to TIME_WAIT, only the program that removes the socket's entry counts the move. The
-/// map is as large as [`FIN_WAIT2`].
+/// The owners of the time-wait sockets that count in FIN_WAIT2. If several programs observe the
+/// move of a socket to TIME_WAIT, only the program that removes the socket's entry counts the move.
+/// The map is as large as [`FIN_WAIT2`].
 #[btf_map]
 pub(crate) static OWNED_FIN_WAIT2: HashMap<u64, u32, 1> = HashMap::new();
 

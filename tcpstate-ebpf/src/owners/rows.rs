@@ -79,8 +79,8 @@ pub(crate) fn memory() -> Option<*mut OwnerMemory> {
 #[inline(always)]
 pub(crate) fn number_of_birth() -> u64 {
     let Some(memory) = memory() else { return 0 };
-    // Before 6.1 a program can interrupt itself. Two sockets could then get the same number, but not
-    // at the same address, because both exist.
+    // Before 6.1 a program can interrupt itself. Two sockets could then get the same number, but
+    // not at the same address, because both exist.
     // SAFETY: `memory` points to this CPU's map element, and the helper takes no arguments.
     unsafe {
         let number = (&raw const (*memory).sockets).read_volatile() + 1;
