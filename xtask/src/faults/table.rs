@@ -194,8 +194,8 @@ pub(crate) const FAULTS: &[Fault] = &[
         name: "closer-is-running-process",
         why: "a line names the process that was running when a packet closed the socket",
         file: "tcpstate-ebpf/src/closers.rs",
-        find: "!= 0\n        && (to != CLOSE || sock.load::<u32>(config!(events.sk_err)) == 0)",
-        replace: "< u32::MAX || to == CLOSE",
+        find: "sock.is_locked_by_process() && (to != CLOSE || sock.load::<u32>(config!(events.sk_err)) == 0)",
+        replace: "sock.is_locked_by_process() || to < usize::MAX",
         red: &["events_of_resets_never"],
     },
     Fault {
@@ -205,6 +205,22 @@ pub(crate) const FAULTS: &[Fault] = &[
         find: "(callers.closer_pid, callers.closer_comm) = (pid, comm);",
         replace: "(callers.closer_pid, callers.closer_comm) = (pid, comm);\n            if callers.opener_pid != 0 {\n                (callers.closer_pid, callers.closer_comm) = (callers.opener_pid, callers.opener_comm);\n            }",
         red: &["events_of_closed_connections"],
+    },
+    Fault {
+        name: "time-wait-of-owner",
+        why: "a time-wait socket counts for the owner of its full socket, and not for the closer",
+        file: "tcpstate-ebpf/src/owners/mod.rs",
+        find: "time_wait::given(sock, event.from, numbers.closed_by());",
+        replace: "time_wait::given(sock, event.from, numbers.number());",
+        red: &["owners_of_time_waits"],
+    },
+    Fault {
+        name: "accepted-twice",
+        why: "a child that a process accepted counts as accepted again when it closes",
+        file: "tcpstate-ebpf/src/owners/accepted.rs",
+        find: "numbers.owner |= OWNER_IS_ACCEPTED;",
+        replace: "numbers.owner &= !OWNER_IS_ACCEPTED;",
+        red: &["owners_have_the_sockets"],
     },
     Fault {
         name: "hist-since-birth",
