@@ -43,6 +43,14 @@ pub const FILTER_DURATION: u32 = 2048;
 /// whose state is not stored matches later, its event has no duration and no owner.
 pub const FILTER_NO_CHOSEN_PORT: u32 = 4096;
 
+/// Bit of [`FilterConfig::conditions`]: the owner is in the process tree of
+/// [`FilterConfig::program`].
+pub const FILTER_TREE: u32 = 8192;
+
+/// The mark of a process of the tree in the process IDs that the BPF programs store. An ID has at
+/// most 22 bits (`PID_MAX_LIMIT` in `include/linux/threads.h`).
+pub const PID_IS_IN_TREE: u32 = 1 << 30;
+
 /// Maximum number of items in each list of the filter, except the lists of ports.
 pub const FILTER_ITEMS: usize = 16;
 /// Maximum number of networks in the filter, local and remote networks together.
@@ -111,6 +119,10 @@ pub struct FilterConfig {
     pub comms: u32,
     /// Number of items in [`cgroup`](Self::cgroup).
     pub cgroups: u32,
+    /// ID of the process whose tree [`FILTER_TREE`] selects.
+    pub program: u32,
+    /// Explicit padding.
+    pub reserved: u32,
     /// The transitions that match, indexed by the old state's kernel number. Each element has one
     /// bit for each new state.
     pub moves: [u16; STATE_SLOTS],
@@ -136,6 +148,8 @@ impl FilterConfig {
         pids: 0,
         comms: 0,
         cgroups: 0,
+        program: 0,
+        reserved: 0,
         moves: [0; STATE_SLOTS],
         network: [Network { first: [0; 2], mask: [0; 2], end: 0, is_v6: 0 }; FILTER_NETWORKS],
         uid: [0; FILTER_ITEMS],

@@ -27,7 +27,7 @@ use crate::{
     histograms,
     maps::{CLOSERS, SOCKETS},
     process::Process,
-    ring,
+    program_tree, ring,
     sock::Sock,
     verifier::checked_once,
 };
@@ -37,13 +37,13 @@ const FIN_WAIT1: usize = State::FinWait1 as usize;
 const LAST_ACK: usize = State::LastAck as usize;
 
 /// Returns whether closers are needed: by event lines, or by histograms that are grouped by process
-/// or that have a filter by cgroup. The verifier knows the value.
+/// or that have a filter by cgroup or by the tree of a program. The verifier knows the value.
 #[inline(always)]
 pub(crate) fn is_on() -> bool {
     let flags = config!(flags);
     flags & FLAG_EVENTS != 0
         || flags & FLAG_HISTOGRAMS != 0
-            && (histograms::is_by_owner() || cgroup_filter::has_cgroups())
+            && (histograms::is_by_owner() || cgroup_filter::has_cgroups() || program_tree::is_on())
 }
 
 /// Called at each event of a full socket, after its state was stored. `has_new_owner` tells whether

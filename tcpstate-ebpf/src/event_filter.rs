@@ -29,6 +29,7 @@ use crate::{
     connection::Connection,
     filter_lists::{CastItem as _, any, filter},
     maps::PORTS,
+    program_tree,
     sock::ANY_V4,
     verifier::checked_once,
 };
@@ -196,7 +197,10 @@ pub(crate) fn of_state(pid: u32, comm: [u8; COMM_BYTES], duration: u64) -> bool 
     {
         return false;
     }
-    if conditions & FILTER_PID != 0 && is_process(pid) == 0 {
+    if conditions & FILTER_PID != 0 && is_process(program_tree::plain(pid)) == 0 {
+        return false;
+    }
+    if !is_in_tree(pid) {
         return false;
     }
     if conditions & FILTER_COMM != 0 {
@@ -204,6 +208,13 @@ pub(crate) fn of_state(pid: u32, comm: [u8; COMM_BYTES], duration: u64) -> bool 
         return pid != 0 && is_name(name as u64, (name >> 64) as u64) != 0;
     }
     true
+}
+
+/// Returns whether a process meets the filter's condition on the tree of a program. The result is
+/// true if the filter has no such condition.
+#[inline(always)]
+pub(crate) fn is_in_tree(pid: u32) -> bool {
+    !program_tree::is_on() || program_tree::is_marked(pid)
 }
 
 /// Returns whether a port is in a set of ports. The port 0 means that the port is unknown.

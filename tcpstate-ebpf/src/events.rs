@@ -14,6 +14,7 @@ use crate::{
     access::Access,
     cgroups,
     closers::Entry,
+    program_tree,
     ring::{self, Loss},
     sock::Sock,
     socket_table::Observed,
@@ -63,7 +64,7 @@ pub(crate) fn write<A: Access>(
             local,
             remote,
             netns: sock.namespace().inode(),
-            pid: observed.owner.pid,
+            pid: program_tree::plain(observed.owner.pid),
             uid: sock.uid(),
             family,
             from: from as u8,
@@ -75,7 +76,7 @@ pub(crate) fn write<A: Access>(
             error,
             comm: observed.owner.comm,
             closer_comm,
-            closer_pid,
+            closer_pid: program_tree::plain(closer_pid),
             reserved: 0,
         }
     });

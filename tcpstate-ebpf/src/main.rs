@@ -13,6 +13,7 @@
 //! | [`tracking`] | `inet_sock_set_state`, for events and histograms | [`events`], [`durations`] |
 //! | [`close_reason`] | `tcp_send_reset`, for events | connections that this side resets |
 //! | [`owner_hints`] | accept(), or the tracepoints of sends and receives | owners of connections |
+//! | [`program_tree`] | `sched_process_fork`, `sched_process_free` | members of a process tree |
 //! | [`functions`] | kernel functions | mini sockets, to [`minis`] and [`mini_durations`] |
 //! | [`timers`] | `timer_start`, `timer_cancel`, `timer_expire_entry` | mini sockets instead |
 //! | [`iterators`] | `iter/tcp`, `iter/bpf_map_elem` | each socket once per scan, to [`scan`] |
@@ -88,6 +89,7 @@ mod namespaces;
 mod owner_hints;
 mod owners;
 mod process;
+mod program_tree;
 mod ring;
 mod scan;
 mod slots;

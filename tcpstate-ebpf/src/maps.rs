@@ -228,6 +228,15 @@ pub(crate) static FAILED_CONNECTS: PerCpuArray<[u64; FAILED_CONNECT_SLOTS], 1> =
 #[btf_map]
 pub(crate) static OWNER_GENERATION: Array<u64, 1, READ_ONLY> = Array::new();
 
+/// The processes of a program's tree: see [`program_tree`](crate::program_tree). The map has its
+/// full size only if the filter has a condition on the tree.
+#[btf_map]
+pub(crate) static PROGRAM_TREE: HashMap<ProcessKey, u32, 1> = HashMap::new();
+
+/// The number of processes of the tree that did not fit in [`PROGRAM_TREE`].
+#[btf_map]
+pub(crate) static TREE_LOSSES: PerCpuArray<u64, 1> = PerCpuArray::new();
+
 /// Returns this CPU's first element of [`CPU_SLOTS`], which also has the counts that belong to no
 /// socket.
 #[inline(always)]

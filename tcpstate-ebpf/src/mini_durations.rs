@@ -25,7 +25,7 @@ use crate::{
     histograms::{self, HistogramRef},
     kernel::now,
     maps::{TIMED_MINIS, TIMED_REQUESTS, histogram_slots},
-    mini_states,
+    mini_states, program_tree,
     sock::Sock,
 };
 
@@ -153,6 +153,11 @@ pub(crate) fn does_match<A: Access>(mini: Sock<A>, from: usize, to: usize) -> bo
 fn passes_filter<A: Access>(mini: Sock<A>, from: usize, to: usize) -> bool {
     let is_in_cgroup =
         cgroup_filter::has_cgroups() && mini_states::callers(mini.address()).is_in_cgroup != 0;
+    if program_tree::is_on()
+        && !event_filter::is_in_tree(mini_states::callers(mini.address()).closer_pid)
+    {
+        return false;
+    }
     let mini = Mini { sock: mini, is_in_cgroup };
     event_filter::of_socket(&mini, from, to) == Verdict::Now
 }

@@ -16,7 +16,7 @@ use crate::{
     connection::Mini,
     event_filter::{self, Verdict},
     kernel::now,
-    mini_states,
+    mini_states, program_tree,
     ring::{self, Loss},
     sock::Sock,
     verifier::checked_once,
@@ -251,8 +251,9 @@ fn write<A: Access>(line: &Line, mini: Sock<A>) {
     };
     let is_written = ring::write_and_complete(record, |record| {
         let callers = mini_states::callers(mini.address());
-        (record.pid, record.comm) = (callers.opener_pid, callers.opener_comm);
-        record.closer_pid = callers.closer_pid;
+        record.pid = program_tree::plain(callers.opener_pid);
+        record.comm = callers.opener_comm;
+        record.closer_pid = program_tree::plain(callers.closer_pid);
         record.closer_comm = callers.closer_comm;
     });
     if !is_written {

@@ -19,7 +19,9 @@ use aya_ebpf::{
     macros::{btf_tracepoint, fexit},
     programs::{BtfTracePointContext, FExitContext},
 };
-use tcpstate_common::abi::{FLAG_EVENTS, HINT_OF_ACCEPT, HINT_OF_NAME, OwnerHint, SocketState};
+use tcpstate_common::abi::{
+    FLAG_EVENTS, FLAG_HISTOGRAMS, HINT_OF_ACCEPT, HINT_OF_NAME, OwnerHint, SocketState,
+};
 
 use crate::{
     access::{Access, Probed, Typed},
@@ -29,14 +31,17 @@ use crate::{
     maps::{OWNER_HINTS, SOCKETS},
     owners,
     process::Process,
-    ring,
+    program_tree, ring,
     sock::Sock,
 };
 
 /// Returns whether the ID or the name of the owner is needed; the verifier knows the value.
 #[inline(always)]
 pub(crate) fn are_needed() -> bool {
-    config!(flags) & FLAG_EVENTS != 0 || histograms::is_by_owner()
+    let flags = config!(flags);
+    flags & FLAG_EVENTS != 0
+        || histograms::is_by_owner()
+        || flags & FLAG_HISTOGRAMS != 0 && program_tree::is_on()
 }
 
 /// Removes the hint at a socket's address, and returns it if it belongs to the socket that was born

@@ -10,13 +10,14 @@ use crate::{
     access::{Access, Probed, Typed},
     config::config,
     kernel::PF_KTHREAD,
+    program_tree,
 };
 
 /// A process: its ID and name.
 #[derive(Clone, Copy)]
 pub(crate) struct Process {
     /// The process ID; 0 if the process is unknown, [`NO_PID`] if the process has no ID in the PID
-    /// namespace of the user.
+    /// namespace of the user. The ID may have a mark of [`program_tree`].
     pub(crate) pid: u32,
     pub(crate) comm: [u8; COMM_BYTES],
 }
@@ -40,7 +41,7 @@ impl Process {
                 pid_in_namespace(leader)
             }
         };
-        Self { pid, comm }
+        Self { pid: program_tree::marked(pid, leader), comm }
     }
 }
 

@@ -94,7 +94,8 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     closers::began(sock, from, to, observed.is_owner_new);
     let closer = closers::Entry::at(sock, from, to);
     if has_histograms && from != to && !is_birth(from, to) {
-        durations::add(transition, &observed, verdict == Verdict::Now, control);
+        let matches = verdict == Verdict::Now && event_filter::is_in_tree(observed.owner.pid);
+        durations::add(transition, &observed, matches, control);
     }
     if has_events
         && verdict == Verdict::Now

@@ -70,9 +70,10 @@ pub struct OwnerKey {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct ProcessKey {
-    /// Time when the process started (clock since boot, in units of 10 ms).
+    /// Time when the process started (clock since boot, in units of 10 ms). In the map of the tree
+    /// of a program, the unit is 1 ns.
     pub start: u64,
-    /// The process ID.
+    /// The process ID. In the map of the tree of a program, the ID in the initial PID namespace.
     pub pid: u32,
     /// Explicit padding.
     pub reserved: u32,

@@ -17,6 +17,7 @@ use crate::{
     kernel::EEXIST,
     maps::{FREE_OWNERS, OWNER_NAMES, OWNER_NUMBERS, OWNER_PROCESSES},
     process::{self, Running},
+    program_tree,
     sock::Sock,
 };
 
@@ -40,6 +41,10 @@ pub(crate) fn has_process() -> bool {
 /// because old kernels limit the stack of all nested calls, also of calls that cannot happen.
 #[inline(always)]
 pub(crate) fn number<A: Access>(sock: Sock<A>, from: usize, is_server: bool) -> u32 {
+    // The function is called here, because the stacks of nested calls add up.
+    if has_process() && program_tree::is_current_outside() {
+        return OWNER_OTHER;
+    }
     if is_only_process() { number_of_process() } else { number_of_values(sock, from, is_server) }
 }
 

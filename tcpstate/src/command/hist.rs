@@ -201,7 +201,8 @@ fn require_shown(file: &Path, max_memory: u64, wants_matrix: bool) -> Result<()>
 
 async fn hist(arguments: &Arguments, mut program: Program) -> Result<ExitCode> {
     arguments.unavailable.refuse()?;
-    if let (true, Some(flag)) = (wants_matrix(arguments), arguments.filter.given()) {
+    let condition = arguments.filter.given().or_else(|| arguments.program.filter());
+    if let (true, Some(flag)) = (wants_matrix(arguments), condition) {
         return Err(event_filter::Error::Matrix(flag).into());
     }
     // Signals are caught before hooks are attached, so that a signal always ends the run cleanly.
@@ -214,7 +215,7 @@ async fn hist(arguments: &Arguments, mut program: Program) -> Result<ExitCode> {
     let options = Options {
         netns: arguments.scope.netns.clone(),
         family: arguments.filter.family().0,
-        event_filter: arguments.filter.filter()?,
+        event_filter: program.narrow(arguments.filter.filter()?),
         histograms: Some(histograms),
         ..Options::default()
     };
@@ -235,6 +236,7 @@ async fn hist(arguments: &Arguments, mut program: Program) -> Result<ExitCode> {
     tracer.reconcile_at_end(Reconcile::Auto)?;
     let summary = tracer.summary()?;
     scan_warner.warn(&mut tracer);
+    warnings::of_tree(tracer.probe());
     let untimed = summary.histograms.as_ref().map(|all| all.untimed).unwrap_or_default();
     let end = Report::End(summary);
     drop(tracer);

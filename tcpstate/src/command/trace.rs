@@ -213,7 +213,7 @@ impl Arguments {
     }
 
     /// Returns the options of the tracer.
-    fn options(&self) -> Result<Options> {
+    fn options(&self, program: &Program) -> Result<Options> {
         Ok(Options {
             netns: self.scope.netns.clone(),
             family: self.filter.family().0,
@@ -222,7 +222,7 @@ impl Arguments {
             time_wait: self.time_wait_provider,
             syn_recv: self.syn_recv_provider,
             events: self.events.options(),
-            event_filter: self.connection.narrow(self.filter.filter()?)?,
+            event_filter: program.narrow(self.connection.narrow(self.filter.filter()?)?),
             owners: self.owners.options(),
             statistics: self.cost,
             log: self.bpf_log,
@@ -239,6 +239,7 @@ impl Arguments {
             return Err(event_filter::Error::Gauges(flag).into());
         }
         self.owners.require_snapshots(has_snapshots)?;
+        self.program.require_processes(has_snapshots, self.owners.keys())?;
         match self.format.output {
             _ if !has_snapshots && self.count.is_some() => Err(events::Conflict::Count.into()),
             Format::Csv if has_snapshots && self.events.events => Err(events::Conflict::Csv.into()),
@@ -270,7 +271,7 @@ async fn trace(arguments: &Arguments, mut program: Program) -> Result<ExitCode> 
     arguments.look_for_conflicts()?;
     // Signals are caught before hooks are attached, so that a signal always ends the run cleanly.
     let mut signals = Signals::of_run()?;
-    let options = arguments.options()?;
+    let options = arguments.options(&program)?;
     let verifier = Verifier::new(arguments.verify, &options.netns, options.family)?;
     let mut tracer = Tracer::start(&options)?;
     tracer.limit_audits(arguments.audit.max_audit_cpu);
@@ -306,6 +307,7 @@ async fn trace(arguments: &Arguments, mut program: Program) -> Result<ExitCode> 
     let totals = summary.clone();
     scan_warner.warn(&mut tracer);
     loss_warner.warn(tracer.losses()?);
+    warnings::of_tree(tracer.probe());
     let end = Report::End(summary);
     drop(tracer);
     record::finish(output, end, recorder, &mut signals, &program).await?;

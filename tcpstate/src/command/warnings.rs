@@ -68,3 +68,20 @@ fn of_scan_map(map_full: u64, is_exact: bool, max_scan_sockets: Option<u32>) {
         None => eprintln!("help: nothing to do: the next scan has a map of twice the size"),
     }
 }
+
+/// Reports how many processes are missing from the process tree of `--only-it`.
+pub(super) fn of_tree(probe: &Probe) {
+    match probe.missed_forks() {
+        Ok(0) => {}
+        Ok(missed) => {
+            eprintln!(
+                "tcpstate: {missed} processes of the program were not followed: their sockets are missing"
+            );
+            eprintln!("help: use --comm or --cgroup instead of --only-it");
+        }
+        Err(error) => {
+            eprintln!("tcpstate: {error}; sockets of some processes of the program may be missing");
+            eprintln!("help: {}", error.help());
+        }
+    }
+}

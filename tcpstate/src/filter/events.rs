@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use tcpstate_common::filter::{
     END_EITHER, END_LOCAL, END_REMOTE, FILTER_ADDRESS, FILTER_CGROUP, FILTER_COMM, FILTER_DURATION,
     FILTER_ITEMS, FILTER_LOCAL, FILTER_LOCAL_PORT, FILTER_MOVES, FILTER_NETWORKS,
-    FILTER_NO_CHOSEN_PORT, FILTER_PID, FILTER_PORT, FILTER_REMOTE, FILTER_REMOTE_PORT, FILTER_UID,
-    FilterConfig, Network, PORT_SETS, PORTS_EITHER, PORTS_LOCAL, PORTS_REMOTE, PortSet,
+    FILTER_NO_CHOSEN_PORT, FILTER_PID, FILTER_PORT, FILTER_REMOTE, FILTER_REMOTE_PORT, FILTER_TREE,
+    FILTER_UID, FilterConfig, Network, PORT_SETS, PORTS_EITHER, PORTS_LOCAL, PORTS_REMOTE, PortSet,
 };
 
 use super::{Addresses, End, Moves, Names, Numbers, Ports};
@@ -25,6 +25,8 @@ pub struct EventFilter {
     pub moves: Option<Moves>,
     /// The process ids that match the owner of the socket.
     pub pids: Option<Numbers>,
+    /// The id of a process. The process and its descendants match the owner of the socket.
+    pub program: Option<u32>,
     /// The process names that match the owner of the socket.
     pub comms: Option<Names>,
     /// The user ids that match the socket.
@@ -53,11 +55,13 @@ impl EventFilter {
     /// Returns whether the filter matches all events.
     #[must_use]
     pub fn matches_all(&self) -> bool {
-        let Self { ports, addresses, moves, pids, comms, uids, cgroups, min_duration } = self;
+        let Self { ports, addresses, moves, pids, program, comms, uids, cgroups, min_duration } =
+            self;
         ports.is_empty()
             && addresses.is_empty()
             && moves.is_none()
             && pids.is_none()
+            && program.is_none()
             && comms.is_none()
             && uids.is_none()
             && cgroups.is_none()
@@ -121,10 +125,12 @@ impl EventFilter {
             config.conditions |= if is_given { condition } else { 0 };
         };
         list(FILTER_PID, self.pids.is_some());
+        list(FILTER_TREE, self.program.is_some());
         list(FILTER_COMM, self.comms.is_some());
         list(FILTER_UID, self.uids.is_some());
         list(FILTER_CGROUP, self.cgroups.is_some());
         list(FILTER_DURATION, self.min_duration.is_some());
+        config.program = self.program.unwrap_or_default();
         config.pids = fill(&mut config.pid, self.pids.as_ref().map_or(&[], Numbers::items));
         config.comms = fill(&mut config.comm, self.comms.as_ref().map_or(&[], Names::items));
         config.uids = fill(&mut config.uid, self.uids.as_ref().map_or(&[], Numbers::items));
@@ -215,6 +221,10 @@ mod tests {
         assert_eq!(config.min_duration, 3_000_000);
         assert_eq!(ports[PORTS_LOCAL as usize].0[1], 1 << (80 - 64));
         assert_eq!(ports[PORTS_REMOTE as usize], PortSet::EMPTY);
+        let tree = EventFilter { program: Some(9), ..EventFilter::default() };
+        assert!(!tree.matches_all());
+        let config = tree.for_kernel(None).config;
+        assert_eq!((config.conditions, config.program), (FILTER_TREE | FILTER_NO_CHOSEN_PORT, 9));
     }
 
     #[test]

@@ -17,12 +17,12 @@ use tcpstate_common::{
 };
 
 use super::{
-    Error, EventHook, HistogramHook, Netns, Options, OwnerHook, Probe, Rows,
+    Error, EventHook, HistogramHook, Netns, Options, OwnerHook, Probe, Rows, TreeHook,
     acceptors::{self, AcceptorHook},
     configuration, events, format, histograms, hooks,
     kallsyms::Symbols,
     kernel::Kernel,
-    owners,
+    owners, program_tree,
     programs::{ITERATOR, NAMESPACE_SWEEP, SWEEP, iterator_fd, open},
     providers::Providers,
     types::Types,
@@ -70,7 +70,7 @@ impl Probe {
         providers.attach(&mut ebpf, &types, Minis::SynRecv, options.syn_recv)?;
         events::set_ports(&mut ebpf, &filter)?;
         let features = Features::attach(&mut ebpf, &types, options, &mut providers)?;
-        let Features { acceptors, events, histograms, owners, failed_connects } = features;
+        let Features { acceptors, events, histograms, owners, tree, failed_connects } = features;
         Ok(Self {
             cpu_slots: open(&mut ebpf, "CPU_SLOTS")?,
             event_losses: open(&mut ebpf, "EVENT_LOSSES")?,
@@ -87,6 +87,7 @@ impl Probe {
             acceptors,
             owner_program: owners.as_ref().map(|owners| owners.program),
             owners,
+            tree,
             statistics,
             sockets,
             namespaces,
@@ -104,6 +105,7 @@ struct Features {
     events: Option<EventHook>,
     histograms: Option<HistogramHook>,
     owners: Option<OwnerHook>,
+    tree: Option<TreeHook>,
     failed_connects: Option<PerCpuArray<MapData, [u64; FAILED_CONNECT_SLOTS]>>,
 }
 
@@ -124,8 +126,11 @@ impl Features {
         let is_filtered = !options.event_filter.matches_all();
         let attach = |wanted| histograms::attach(ebpf, types, wanted, is_filtered);
         let histograms = options.histograms.map(attach).transpose()?;
-        let attach = |wanted| owners::attach(ebpf, types, wanted);
+        let is_of_tree = options.event_filter.program.is_some();
+        let attach = |wanted| owners::attach(ebpf, types, wanted, is_of_tree);
         let owners = options.owners.as_ref().map(attach).transpose()?;
+        let attach = |_| program_tree::attach(ebpf, types);
+        let tree = options.event_filter.program.map(attach).transpose()?;
         if histograms.is_some() {
             providers.limits.extend(histograms::limits(providers));
         }
@@ -136,7 +141,7 @@ impl Features {
         providers.limits.extend(acceptors.as_ref().and_then(|hook| hook.limit.clone()));
         let failed_connects =
             options.failures.then(|| open(ebpf, "FAILED_CONNECTS")).transpose()?;
-        Ok(Self { acceptors, events, histograms, owners, failed_connects })
+        Ok(Self { acceptors, events, histograms, owners, tree, failed_connects })
     }
 }
 
@@ -181,6 +186,9 @@ fn load_object(
     if let Some(options) = &options.owners {
         owners::set_map_sizes(&mut loader, options, earlier, capacity);
         loader.map_max_entries("OWNED_FIN_WAIT2", fin_wait2);
+    }
+    if options.event_filter.program.is_some() {
+        program_tree::set_map_sizes(&mut loader);
     }
     // An object that was built without log lines, or a stripped object, lacks the globals and maps
     // for logging.

@@ -27,6 +27,7 @@ mod offsets;
 mod options;
 mod owners;
 pub mod privileges;
+mod program_tree;
 mod programs;
 mod providers;
 mod pulse;
@@ -68,6 +69,7 @@ pub use self::{
 pub(crate) use self::{
     histograms::HistogramHook,
     owners::OwnerHook,
+    program_tree::TreeHook,
     programs::{ITERATOR, map_error},
 };
 use crate::report::{Acceptors, Counted, Family, Limit, Minis, Provider, Transitions};
@@ -103,6 +105,8 @@ pub struct Probe {
     /// The hook that counts by owner. The field is `None` if sockets are not counted by owner, or
     /// if the caller has taken the hook.
     pub(crate) owners: Option<OwnerHook>,
+    /// The hook that follows the process tree of the filter, if the filter has one.
+    tree: Option<TreeHook>,
     /// The name of the program that counts by owner, if sockets are counted by owner.
     owner_program: Option<&'static str>,
     /// The kernel measures the run time of BPF programs while this descriptor is open. The kernel
@@ -205,6 +209,11 @@ impl Probe {
     /// CPU, because the kernel then skips the program.
     pub fn missed(&self) -> Result<u64, Error> {
         self.misses_of(hooks::program(self.transitions))
+    }
+
+    /// Returns the number of processes that are missing from the process tree of the filter.
+    pub fn missed_forks(&self) -> Result<u64, Error> {
+        self.tree.as_ref().map_or(Ok(0), |tree| tree.missed(&self.ebpf))
     }
 
     /// Returns how often the kernel has skipped the programs of one kind of mini sockets. The

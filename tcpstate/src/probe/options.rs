@@ -184,7 +184,9 @@ impl Options {
     /// Returns whether the options need the id or the name of the process that owns a socket.
     pub(crate) fn needs_names(&self) -> bool {
         let by = self.histograms.and_then(|histograms| histograms.by);
-        self.events.is_some() || by == Some(By::Comm)
+        self.events.is_some()
+            || by == Some(By::Comm)
+            || (self.histograms.is_some() && self.event_filter.program.is_some())
     }
 
     /// Returns whether the options need the process that closes a connection.

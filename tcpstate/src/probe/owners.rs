@@ -82,6 +82,9 @@ pub(crate) struct OwnerHook {
     pub(crate) by: Vec<Key>,
     /// The bits of the keys in the configuration of the programs.
     pub(crate) bits: u32,
+    /// Whether only processes of the program's tree are owners. The sockets that existed before the
+    /// start belong to other processes.
+    pub(crate) is_of_tree: bool,
     /// The maximum number of owners.
     pub(crate) max_owners: u32,
     /// The number of each owner.
@@ -137,6 +140,7 @@ pub(super) fn attach(
     ebpf: &mut Ebpf,
     types: &Types,
     options: &OwnerOptions,
+    is_of_tree: bool,
 ) -> Result<OwnerHook, Error> {
     let mut free: Stack<MapData, u32> = open(ebpf, "FREE_OWNERS")?;
     // The number that is pushed last is used first.
@@ -150,6 +154,7 @@ pub(super) fn attach(
         program: tracking::attach(ebpf, types)?,
         by: options.by.clone(),
         bits: options.bits(),
+        is_of_tree,
         max_owners: options.max_owners,
         numbers: open(ebpf, "OWNER_NUMBERS")?,
         free,

@@ -29,6 +29,7 @@ mod namespaces;
 mod privileges;
 mod process;
 mod program;
+mod program_tree;
 mod recordings;
 mod serve;
 mod serve_abuse;

@@ -32,11 +32,11 @@ fn under(arguments: &[&str], script: &str) -> Command {
 }
 
 /// Returns a script that opens and closes a connection.
-fn connect(listener: &Listener) -> String {
+pub(super) fn connect(listener: &Listener) -> String {
     format!("exec 3<>/dev/tcp/127.0.0.1/{}; exec 3>&-", listener.port())
 }
 
-fn events(run: &Finished) -> Vec<Value> {
+pub(super) fn events(run: &Finished) -> Vec<Value> {
     let lines = run.stdout.lines().map(|line| {
         serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"))
     });
@@ -54,13 +54,13 @@ fn moves(events: &[Value], comm: &str) -> Vec<String> {
 }
 
 /// A program that a test reads lines from, under tcpstate.
-struct Running {
+pub(super) struct Running {
     child: Child,
     reader: BufReader<ChildStdout>,
 }
 
 impl Running {
-    fn start(arguments: &[&str], script: &str) -> Self {
+    pub(super) fn start(arguments: &[&str], script: &str) -> Self {
         let mut command = under(arguments, script);
         let mut child = command
             .stdin(Stdio::null())
@@ -73,7 +73,7 @@ impl Running {
     }
 
     /// Reads lines until one contains the text.
-    fn read_until(&mut self, text: &str) {
+    pub(super) fn read_until(&mut self, text: &str) {
         let mut line = String::new();
         while !line.contains(text) {
             line.clear();
@@ -82,8 +82,19 @@ impl Running {
         }
     }
 
+    /// Reads the rest of both outputs and waits for the end.
+    pub(super) fn finished(mut self) -> (Finished, String) {
+        let mut stdout = String::new();
+        self.reader.read_to_string(&mut stdout).expect("the output is text");
+        let mut stderr = String::new();
+        let mut errors = self.child.stderr.take().expect("it is piped");
+        errors.read_to_string(&mut stderr).expect("the output is text");
+        let status = self.child.wait().expect("it ends").code();
+        (Finished { status, stdout, stderr: stderr.clone() }, stderr)
+    }
+
     /// Reads the rest of the output and waits for the end.
-    fn end(mut self) -> (Option<i32>, String) {
+    pub(super) fn end(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         self.reader.read_to_string(&mut rest).expect("the output is text");
         (self.child.wait().expect("it ends").code(), rest)
@@ -111,9 +122,8 @@ fn program_of_hist_has_its_durations() {
     assert_eq!(run.status, Some(0), "{run:?}");
     let lines = run.stdout.lines().map(|line| serde_json::from_str(line).expect("it is JSON"));
     let lines: Vec<Value> = lines.collect();
-    let is_client = |line: &&Value| line["what"] == "connect" && line["role"] == "client";
-    let clients = lines.iter().find(|line| line.to_string().contains("client"));
-    let client = lines.iter().find(is_client).or(clients).expect("connects of clients");
+    let is_client = |line: &&Value| line["of"] == "connect_latency" && line["side"] == "client";
+    let client = lines.iter().find(is_client).expect("connects of clients");
     assert_eq!(client["count"], 1, "{client}");
 }
 
@@ -175,6 +185,14 @@ fn error_program_of_another_user() {
     let mut command = as_nobody(&["bpf", "perfmon", "syslog"], TCPSTATE);
     command.args(["trace", "-o", "json", "--user", "root", "--", "true"]);
     row.assert(&run(&mut command));
+}
+
+#[test]
+fn error_only_it_with_snapshots() {
+    for row in Row::all().into_iter().filter(|row| row.test == "error_only_it_with_snapshots") {
+        let mut command = Command::new(TCPSTATE);
+        row.assert(&run(command.args(row.trigger.split(' ').skip(1))));
+    }
 }
 
 /// Prints the properties that a program inherits.

@@ -100,6 +100,7 @@ fn largest_filter() -> EventFilter {
             .into(),
         moves: Some("syn_sent:established,:close_wait,time_wait:".parse().expect("transitions")),
         pids: Some(numbers().parse().expect("numbers")),
+        program: Some(1),
         comms: Some(names.parse().expect("names")),
         uids: Some(numbers().parse().expect("numbers")),
         cgroups: Some((1..=16).collect()),

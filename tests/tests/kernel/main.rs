@@ -34,6 +34,7 @@ mod namespaces;
 mod owners;
 mod paths_selfcheck;
 mod program;
+mod program_tree;
 mod recordings;
 mod scans;
 mod seeded;

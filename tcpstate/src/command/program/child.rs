@@ -6,7 +6,7 @@ use std::{
     convert::Infallible,
     env,
     ffi::{CString, OsStr},
-    fs::File,
+    fs::{self, File},
     io::{self, Read as _, Write as _},
 };
 
@@ -110,8 +110,19 @@ pub(super) struct Pipes {
     pub(super) report: File,
 }
 
-/// Executes the program at the start. Without a start, the child ends silently.
-pub(super) fn run(words: &[CString], identity: &Identity, Pipes { wait, mut report }: Pipes) -> ! {
+/// Executes the program at the start. Without a start, the child ends silently. If `tells_id`, the
+/// child first reports its id in `/proc`.
+pub(super) fn run(
+    words: &[CString],
+    identity: &Identity,
+    tells_id: bool,
+    Pipes { wait, mut report }: Pipes,
+) -> ! {
+    if tells_id {
+        let link = fs::read_link("/proc/self").unwrap_or_default();
+        let id: u32 = link.to_str().and_then(|id| id.parse().ok()).unwrap_or(0);
+        let _ = report.write_all(&id.to_ne_bytes());
+    }
     let executed = identity.change().map_err(|error| Failure::of_user(&error)).and_then(|()| {
         execute_at_start(words, wait).map_err(|error| Failure::of_execution(&error))
     });

@@ -16,6 +16,14 @@ pub(in crate::command) enum Error {
     /// No process could be created.
     #[error("cannot start a process for {0}: {1}")]
     Fork(String, io::Error),
+    /// Snapshots without processes were requested.
+    #[error("cannot use --only-it with snapshots: a snapshot counts all sockets")]
+    Snapshots,
+    /// The id of the child is not known.
+    #[error(
+        "cannot use --only-it: /proc does not show the PID namespace of tcpstate, so the ids are unknown"
+    )]
+    NoPids,
     /// The child cannot change to its user.
     #[error("cannot start {0}: cannot change to its user: {1}")]
     User(String, io::Error),
@@ -33,6 +41,10 @@ impl Help for Error {
                 }
                 _ => "check that the program starts without tcpstate",
             },
+            Self::Snapshots => "add --events for lines, or --by process for groups",
+            Self::NoPids => {
+                "mount /proc for this PID namespace (mount -t proc proc /proc), or use --comm"
+            }
             Self::Fork(..) => MORE_PROCESSES,
             Self::User(..) => "run tcpstate as root (sudo tcpstate ...), or leave out --user",
         }

@@ -19,7 +19,7 @@ use std::{
     fs::File,
     future::pending,
     io::{self, Read as _, Write as _},
-    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
+    os::unix::ffi::OsStrExt as _,
     process::ExitCode,
     time::Duration,
 };
@@ -43,10 +43,11 @@ use self::{
     error::{as_typed, cannot_start},
 };
 use super::{
-    help::ADVANCED,
+    help::{ADVANCED, FILTERS},
     signals::{Signals, listen},
     user::{self, Login},
 };
+use crate::{filter::EventFilter, procfs::pids::PidNamespace, report::Key};
 
 /// How long the program may run after SIGTERM before the run ends without the program.
 const GRACE: Duration = Duration::from_secs(5);
@@ -55,7 +56,7 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct Flags {
-    /// Program to start; the run ends with the program
+    /// Program to start; the run ends with it
     ///
     /// Program to start, and its arguments. The program starts when the hooks are attached, and the
     /// run ends when the program ends. The exit status is the status of the program, if that is not
@@ -74,6 +75,14 @@ pub(super) struct Flags {
     /// else the user who runs tcpstate. If the user changes, HOME, USER and LOGNAME change too.
     #[arg(long, value_name = "USER", requires = "program", value_parser = user::parse_login, help_heading = ADVANCED)]
     user: Option<Login>,
+
+    /// Only sockets of PROGRAM and its descendants
+    ///
+    /// Only sockets of PROGRAM and of the processes that descend from it, daemons too. A socket
+    /// matches by its owner, and a time-wait socket by the process that closed the connection. With
+    /// --by process or comm, other processes count as `other`, and older sockets as `unknown`.
+    #[arg(long, requires = "program", help_heading = FILTERS)]
+    only_it: bool,
 }
 
 impl Flags {
@@ -82,12 +91,23 @@ impl Flags {
         !self.program.is_empty()
     }
 
+    /// Refuses `--only-it` with snapshots, unless the groups of the snapshots are processes.
+    pub(super) fn require_processes(&self, has_snapshots: bool, by: &[Key]) -> Result<(), Error> {
+        let has_processes = by.iter().any(|key| matches!(key, Key::Process | Key::Comm));
+        if self.only_it && has_snapshots && !has_processes { Err(Error::Snapshots) } else { Ok(()) }
+    }
+
+    /// Returns the name of the flag that filters by the program, if the flag is given.
+    pub(super) fn filter(&self) -> Option<&'static str> {
+        self.only_it.then_some("--only-it")
+    }
+
     /// Starts the child that will execute the program, if a program is given. The process must have
     /// one thread, and must still have the privileges and the limits of its caller.
     pub(super) fn fork(&self) -> Result<Program, Error> {
         let Some(name) = self.program.first() else { return Ok(Program(None)) };
-        Child::fork(name, &self.program, &Identity::of(self.user.as_ref()))
-            .map(|child| Program(Some(child)))
+        let identity = Identity::of(self.user.as_ref());
+        Child::fork(name, &self.program, &identity, self.only_it).map(|child| Program(Some(child)))
     }
 }
 
@@ -116,6 +136,8 @@ struct Child {
     changed: Option<Listener>,
     /// The exit status of the program, if the program has ended.
     status: Option<u8>,
+    /// The id of the child in `/proc`, if only sockets of the program are wanted.
+    id: Option<u32>,
 }
 
 impl Program {
@@ -128,6 +150,11 @@ impl Program {
     /// the program too, and the run ends with the program.
     pub(super) fn takes(&self, signals: &Signals) -> bool {
         self.0.is_some() && !signals.has_terminated()
+    }
+
+    /// Adds the condition of `--only-it` to a filter of events.
+    pub(super) fn narrow(&self, filter: EventFilter) -> EventFilter {
+        EventFilter { program: self.0.as_ref().and_then(|child| child.id), ..filter }
     }
 
     /// Returns whether the run has a program.
@@ -178,7 +205,16 @@ impl Program {
 }
 
 impl Child {
-    fn fork(name: &OsString, words: &[OsString], identity: &Identity) -> Result<Self, Error> {
+    /// Starts the child. If `needs_id`, also finds the id of the child in `/proc`.
+    fn fork(
+        name: &OsString,
+        words: &[OsString],
+        identity: &Identity,
+        needs_id: bool,
+    ) -> Result<Self, Error> {
+        if needs_id && PidNamespace::of_proc() == PidNamespace::Unknown {
+            return Err(Error::NoPids);
+        }
         let fail = |errno: Errno| cannot_start(name, errno.into());
         let words = words.iter().map(|word| CString::new(word.as_bytes()));
         let words: Vec<CString> =
@@ -189,17 +225,36 @@ impl Child {
         match unsafe { fork() }.map_err(|errno| Error::Fork(as_typed(name), errno.into()))? {
             ForkResult::Child => {
                 drop((go, failure));
-                child::run(&words, identity, Pipes { wait: wait.into(), report: report.into() })
+                let ends = Pipes { wait: wait.into(), report: report.into() };
+                child::run(&words, identity, needs_id, ends)
             }
-            ForkResult::Parent { child: pid } => Ok(Self {
-                name: name.clone(),
-                pid,
-                go: Some(go.into()),
-                failure: OwnedFd::into(failure),
-                changed: None,
-                status: None,
-            }),
+            ForkResult::Parent { child: pid } => {
+                drop((wait, report));
+                let mut child = Self {
+                    name: name.clone(),
+                    pid,
+                    go: Some(go.into()),
+                    failure: failure.into(),
+                    changed: None,
+                    status: None,
+                    id: None,
+                };
+                if needs_id {
+                    child.id = Some(child.read_id()?);
+                }
+                Ok(child)
+            }
         }
+    }
+
+    /// Reads the id that the child has in `/proc`.
+    fn read_id(&mut self) -> Result<u32, Error> {
+        let mut bytes = [0; 4];
+        // A signal may have ended the child.
+        let read = self.failure.read_exact(&mut bytes);
+        read.map_err(|error| cannot_start(&self.name, error))?;
+        let id = u32::from_ne_bytes(bytes);
+        if id == 0 { Err(Error::NoPids) } else { Ok(id) }
     }
 
     fn start(&mut self) -> Result<()> {

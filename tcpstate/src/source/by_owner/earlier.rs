@@ -110,7 +110,7 @@ impl ByOwner {
         let can_name =
             PidNamespace::of_proc() != PidNamespace::Unknown && time::has_clocks_of_host();
         let wanted = OWNER_PROCESS | OWNER_COMM | OWNER_REMOTE;
-        if self.hook.bits & wanted == 0 || !can_name {
+        if self.hook.bits & wanted == 0 || self.hook.is_of_tree || !can_name {
             return Holders::default();
         }
         let owners = Owners::now();
