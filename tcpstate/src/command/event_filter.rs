@@ -124,7 +124,7 @@ impl Help for Error {
     fn help(&self) -> Cow<'static, str> {
         let help = match self {
             Self::Gauges(_) => {
-                "use --events without --interval, or tcpstate count, which filters sockets"
+                "use --events without --interval, --by with a key such as comm, or tcpstate count"
             }
             Self::Matrix(_) => "leave out the filter, or remove matrix from --of",
             Self::Owner(_) => {

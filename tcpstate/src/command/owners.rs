@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     error::Help,
+    filter::NoKey,
     nearest::nearest,
     probe::{MAX_OWNERS, OwnerOptions},
     report::{Column, Key, Owners},
@@ -72,6 +73,16 @@ pub(super) enum Error {
     /// A flag for groups was given without groups.
     #[error("cannot use {0}: there are no groups without --by")]
     NoGroups(&'static str),
+    /// A filter concerns a property by which sockets are not grouped.
+    #[error("cannot use {flag} with --by {by}: these groups have no value for it")]
+    NoKey {
+        /// The flag of the filter.
+        flag: &'static str,
+        /// The keys of the groups.
+        by: String,
+        /// The key that has the property.
+        key: Option<Key>,
+    },
     /// A recording has groups by other keys than the requested keys.
     #[error("cannot show groups by {wanted} of the recording {}: {}", file.display(), has(recorded))]
     OtherKeys {
@@ -96,6 +107,12 @@ impl Help for Error {
         match self {
             Self::NoSnapshots => "add --interval".into(),
             Self::NoGroups(_) => "add --by, for example --by process".into(),
+            Self::NoKey { by, key: Some(key), .. } => {
+                format!("add the key: --by {by},{}", key.name()).into()
+            }
+            Self::NoKey { key: None, .. } => {
+                "use --events without --interval, which filters events".into()
+            }
             Self::OtherKeys { recorded, .. } if recorded.is_empty() => {
                 "leave out --by, or record again with --by".into()
             }
@@ -122,6 +139,11 @@ impl Flags {
     /// Returns the order in which groups are shown.
     pub(super) fn order(&self) -> GroupOrder {
         self.order.order()
+    }
+
+    /// Returns the error for a filter that concerns none of the keys.
+    pub(super) fn no_key(&self, NoKey { flag, key }: NoKey) -> Error {
+        Error::NoKey { flag, by: names(self.keys()), key }
     }
 
     /// Refuses flags that have no effect in a run.

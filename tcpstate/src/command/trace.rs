@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     aggregate::Reconcile,
+    filter::{EventFilter, GroupFilter},
     probe::{MAX_NAMESPACES, Options},
     report::{Key, Provider, Report, Snapshot, Transitions, Verdict},
     tracer::Tracer,
@@ -45,8 +46,9 @@ use crate::{
 /// On a terminal, the screen is repainted at each interval. `q` ends the run, and `?` shows a line
 /// of help. In a pipe, or with TERM=dumb, each interval prints a block of text.
 ///
-/// Filters are combined with AND and evaluated in the kernel. Filters require --events, except
-/// --family. A list such as 80,443 matches each of its items. Unknown fields match no filter.
+/// Filters are combined with AND. A list such as 80,443 matches each of its items, and unknown
+/// fields match no filter. Filters need --events, which evaluates them in the kernel, or --by, which
+/// shows the groups with matching keys. Only --family also selects the sockets of the gauges.
 #[derive(Debug, Args)]
 #[command(before_long_help = "\
 Examples:
@@ -55,6 +57,7 @@ Examples:
   sudo tcpstate trace -i 10s -d 1m -o json    six snapshots for programs
   sudo tcpstate trace --by process            which process makes TIME_WAITs
   sudo tcpstate trace --by remote,remote-port --sort failed
+  sudo tcpstate trace --by process --comm nginx
   sudo tcpstate trace --netns all             the whole host
   sudo tcpstate trace --netns pid:1           the network namespace of process 1
   sudo tcpstate trace --family 6              the sockets that ss -6 shows
@@ -222,7 +225,11 @@ impl Arguments {
             time_wait: self.time_wait_provider,
             syn_recv: self.syn_recv_provider,
             events: self.events.options(),
-            event_filter: program.narrow(self.connection.narrow(self.filter.filter()?)?),
+            event_filter: program.narrow(if self.has_groups() {
+                EventFilter::default()
+            } else {
+                self.filter()?
+            }),
             owners: self.owners.options(),
             statistics: self.cost,
             log: self.bpf_log,
@@ -231,11 +238,30 @@ impl Arguments {
         })
     }
 
+    /// Returns the filter of all flags. The filter selects groups if there are groups, and else
+    /// events.
+    fn filter(&self) -> Result<EventFilter> {
+        Ok(self.connection.narrow(self.filter.filter()?)?)
+    }
+
+    fn has_groups(&self) -> bool {
+        !self.events.events && !self.owners.keys().is_empty()
+    }
+
+    /// Returns the filter of groups, which keeps all groups if there are no conditions.
+    fn group_filter(&self) -> Result<GroupFilter> {
+        if !self.has_groups() {
+            return Ok(GroupFilter::default());
+        }
+        let by = self.owners.keys();
+        GroupFilter::new(self.filter()?, by).map_err(|no_key| self.owners.no_key(no_key).into())
+    }
+
     /// Refuses flags that cannot be combined.
     fn look_for_conflicts(&self) -> Result<()> {
         let (_, has_snapshots) = self.snapshots();
         let condition = self.filter.given().or_else(|| self.connection.given());
-        if let (true, Some(flag)) = (has_snapshots, condition) {
+        if let (true, false, Some(flag)) = (has_snapshots, self.has_groups(), condition) {
             return Err(event_filter::Error::Gauges(flag).into());
         }
         self.owners.require_snapshots(has_snapshots)?;
@@ -271,6 +297,7 @@ async fn trace(arguments: &Arguments, mut program: Program) -> Result<ExitCode> 
     arguments.look_for_conflicts()?;
     // Signals are caught before hooks are attached, so that a signal always ends the run cleanly.
     let mut signals = Signals::of_run()?;
+    let groups = arguments.group_filter()?;
     let options = arguments.options(&program)?;
     let verifier = Verifier::new(arguments.verify, &options.netns, options.family)?;
     let mut tracer = Tracer::start(&options)?;
@@ -293,7 +320,7 @@ async fn trace(arguments: &Arguments, mut program: Program) -> Result<ExitCode> 
     let interval = has_snapshots.then_some(interval);
     let Arguments { duration, count, reconcile, .. } = *arguments;
     let scan_warner = ScanWarner::default();
-    let mut run = Run { tracer, reconcile, verifier, loss_warner, scan_warner };
+    let mut run = Run { tracer, reconcile, verifier, loss_warner, scan_warner, groups };
     let pace = Pace { interval, duration, count };
     let ending = pace.run(&mut run, &output, &mut signals, &mut keys, &mut program).await?;
     program.end(ending, &mut signals).await;
@@ -301,10 +328,11 @@ async fn trace(arguments: &Arguments, mut program: Program) -> Result<ExitCode> 
     drop(keys);
     run.tracer.reconcile_at_end(reconcile)?;
     let verdict = run.verify()?;
-    let Run { mut tracer, verifier, mut loss_warner, mut scan_warner, .. } = run;
+    let Run { mut tracer, verifier, mut loss_warner, mut scan_warner, groups, .. } = run;
     tracer.end_events();
-    let summary = Snapshot { verdict, ..tracer.summary()? };
+    let mut summary = Snapshot { verdict, ..tracer.summary()? };
     let totals = summary.clone();
+    summary.owners.as_mut().into_iter().for_each(|owners| groups.apply(owners));
     scan_warner.warn(&mut tracer);
     loss_warner.warn(tracer.losses()?);
     warnings::of_tree(tracer.probe());
@@ -359,6 +387,7 @@ struct Run {
     verifier: Option<Verifier>,
     loss_warner: events::LossWarner,
     scan_warner: ScanWarner,
+    groups: GroupFilter,
 }
 
 impl Run {
@@ -372,7 +401,8 @@ impl Paced for Run {
         self.tracer.reconcile_if_due(self.reconcile)?;
         output.offer(|| {
             let verdict = self.verify()?;
-            let snapshot = Snapshot { verdict, ..self.tracer.snapshot()? };
+            let mut snapshot = Snapshot { verdict, ..self.tracer.snapshot()? };
+            snapshot.owners.as_mut().into_iter().for_each(|owners| self.groups.apply(owners));
             anyhow::Ok(Report::Snapshot(snapshot))
         })
     }

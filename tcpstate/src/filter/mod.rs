@@ -12,11 +12,14 @@
 //! flags -> EventFilter -> KernelFilter -> tcpstate-ebpf/src/event_filter.rs
 //! ```
 //!
+//! Groups are filtered by the values of their keys: see [`GroupFilter`].
+//!
 //! This module also parses the text of lists. The error for an invalid item contains the item's
 //! position.
 
 mod addresses;
 mod events;
+mod groups;
 mod list;
 mod moves;
 mod ports;
@@ -33,6 +36,7 @@ pub(crate) use self::list::parse as list;
 pub use self::{
     addresses::Addresses,
     events::{EventFilter, KernelFilter, TooManyNetworks},
+    groups::{GroupFilter, NoKey},
     moves::Moves,
     ports::Ports,
     processes::{Names, Numbers},

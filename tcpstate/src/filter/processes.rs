@@ -11,6 +11,10 @@ use super::list;
 pub struct Numbers(Vec<u32>);
 
 impl Numbers {
+    pub(super) fn contain(&self, number: u32) -> bool {
+        self.0.contains(&number)
+    }
+
     pub(super) fn items(&self) -> &[u32] {
         &self.0
     }
@@ -33,6 +37,10 @@ impl FromStr for Numbers {
 pub struct Names(Vec<[u8; COMM_BYTES]>);
 
 impl Names {
+    pub(super) fn contain(&self, wanted: &str) -> bool {
+        name(wanted).is_ok_and(|wanted| self.0.contains(&wanted))
+    }
+
     pub(super) fn items(&self) -> &[[u8; COMM_BYTES]] {
         &self.0
     }

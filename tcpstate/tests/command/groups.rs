@@ -1,7 +1,7 @@
 //! Tests how the program shows the groups of a recording. The recording is one of the source tree,
 //! with made-up groups in each snapshot.
 
-use std::process::Command;
+use std::{io::Read as _, process::Command};
 
 use serde_json::Value;
 use tcpstate::{
@@ -11,9 +11,12 @@ use tcpstate::{
     },
 };
 use tcpstate_tests::{
+    actor::{Actor, Costume},
     command::run,
     errors::Row,
+    netns::Namespace,
     recordings::{read, written},
+    traffic::{Family, Listener},
 };
 
 use super::RECORDING;
@@ -57,6 +60,30 @@ fn recording() -> (tempfile::TempDir, String) {
     std::fs::write(&file, written(&records)).expect("the test owns the folder");
     let file = file.to_str().expect("the path is text").to_owned();
     (folder, file)
+}
+
+#[test]
+fn groups_of_a_live_run_match_the_filter() {
+    let _namespace = Namespace::enter();
+    let listener = Listener::open(Family::V4);
+    let mut clients = ["one", "two"].map(|name| {
+        let wait_for_end = || {
+            let _ = listener.connect().read(&mut [0]);
+        };
+        Actor::start(Costume::named(name), wait_for_end)
+    });
+    clients.iter_mut().for_each(Actor::cue);
+    let servers = [listener.accept(), listener.accept()];
+    let by = ["trace", "--by", "comm,remote-port", "-i", "100ms", "-n", "1", "-o", "json"];
+    let printed =
+        run(Command::new(env!("CARGO_BIN_EXE_tcpstate")).args(by).args(["--comm", "one"]));
+    drop(servers);
+    assert_eq!(printed.status, Some(0), "{printed:?}");
+    let groups = groups(&printed.stdout);
+    let shown: Vec<_> = groups.iter().filter(|group| group["kind"] == "group").collect();
+    let is_of_one = |group: &&Value| group["key"]["comm"] == "one";
+    assert!(!shown.is_empty() && shown.iter().all(is_of_one), "{groups:#?}");
+    assert!(shown.iter().any(|group| group["states"]["established"] == 1), "{groups:#?}");
 }
 
 fn shown(arguments: &[&str]) -> String {
