@@ -38,9 +38,9 @@ use super::{differences_over, owners};
 const OWNERS: u64 = 10_000;
 /// The number of connections of each process. Each has six or ten transitions.
 const CONNECTIONS: u64 = 160;
-/// One in so many connections closes by a FIN and leaves a time-wait socket. The others close by a
-/// reset.
-const ONE_IN: u64 = 10;
+/// One in so many connections of every second process closes by a FIN and leaves a time-wait
+/// socket. All others close by a reset, so that every other process has gone when it ends.
+const ONE_IN: u64 = 5;
 /// The number of processes that connect at the same time.
 const AT_ONCE: usize = 4;
 const FIRST_PORT: u16 = 20_000;
@@ -77,11 +77,16 @@ fn serve(listeners: &[Socket]) {
     }
 }
 
+/// Returns whether a connection of a process leaves a time-wait socket.
+fn leaves_time_wait(owner: u32, connection: u64) -> bool {
+    (owner / 2).is_multiple_of(2) && connection.is_multiple_of(ONE_IN)
+}
+
 /// Makes the connections of one process.
-fn connect(to: SocketAddr, connections: u64) {
+fn connect(owner: u32, connections: u64) {
     for connection in 0..connections {
-        let socket = Socket::from(TcpStream::connect(to).expect("it listens"));
-        if !connection.is_multiple_of(ONE_IN) {
+        let socket = Socket::from(TcpStream::connect(address(owner)).expect("it listens"));
+        if !leaves_time_wait(owner, connection) {
             socket.set_linger(Some(Duration::ZERO)).expect("sockets can linger");
         }
     }
@@ -97,7 +102,7 @@ fn connect_all(owners: u32, connections: u64) -> HashMap<u32, u32> {
             if owner >= owners {
                 return pids;
             }
-            let work = || connect(address(owner), connections);
+            let work = || connect(owner, connections);
             let mut client = Actor::start(Costume::named("client"), work);
             pids.push((owner, client.pid()));
             client.cue();
@@ -163,15 +168,6 @@ struct Rows {
 
 impl Rows {
     fn compare(owners: &Owners, pids: &HashMap<u32, u32>, connections: u64) -> Self {
-        let with_fin = connections.div_ceil(ONE_IN);
-        let expected = OwnerCounts {
-            opened: connections,
-            connected: connections,
-            closed_first: with_fin,
-            time_wait_entries: with_fin,
-            reset: connections - with_fin,
-            ..OwnerCounts::default()
-        };
         let mut rows = Self::default();
         for group in owners.groups.iter().filter(|group| group.total.opened > 0) {
             let OwnerKind::Group(key) = &group.kind else { continue };
@@ -180,6 +176,16 @@ impl Rows {
             };
             let owner = u32::from(port - FIRST_PORT);
             assert_eq!(pids.get(&owner), Some(&process.pid), "{group:#?}");
+            let with_fin = (0..connections).filter(|&number| leaves_time_wait(owner, number));
+            let with_fin = with_fin.count() as u64;
+            let expected = OwnerCounts {
+                opened: connections,
+                connected: connections,
+                closed_first: with_fin,
+                time_wait_entries: with_fin,
+                reset: connections - with_fin,
+                ..OwnerCounts::default()
+            };
             let off = |column| group.total.get(column).abs_diff(expected.get(column));
             let off: u64 = Column::ALL.into_iter().map(off).sum();
             rows.off += off;
