@@ -170,7 +170,7 @@ impl Program {
         }
     }
 
-    /// Pipes the program if the run ends first. If the reader of stdout has closed the pipe, the
+    /// Ends the program if the run ends first. If the reader of stdout has closed the pipe, the
     /// program goes on, because the user has not asked for its end.
     pub(super) async fn end(&mut self, ending: Ending, signals: &mut Signals) {
         if let (Some(child), Ending::Regular) = (&mut self.0, ending) {
@@ -298,7 +298,7 @@ impl Child {
         self.status
     }
 
-    /// Pipes the program with SIGTERM, unless the program has ended. Returns when the program has
+    /// Sends SIGTERM to the program, unless the program has ended. Returns when the program has
     /// ended, at another signal to this process, or after some seconds.
     async fn end(&mut self, signals: &mut Signals) {
         if self.look().is_some() {
