@@ -128,10 +128,10 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "minis-missing-in-rows",
-        why: "the counts of each namespace lack time-wait and request sockets",
-        file: "tcpstate-ebpf/src/minis.rs",
-        find: "if !counters.namespace.is_null() {",
-        replace: "if control > 0xffff && !counters.namespace.is_null() {",
+        why: "a scan does not count time-wait and request sockets for their namespaces",
+        file: "tcpstate-ebpf/src/scan.rs",
+        find: "add_to(&raw mut (*counters.namespace).base_minis, state);",
+        replace: "add_to(&raw mut (*counters.namespace).base_minis, STATE_SLOTS - 1);",
         red: &["namespaces_rows_equal_the_sockets"],
     },
     Fault {
