@@ -9,8 +9,8 @@
 //!
 //! A process is a member if it is the program itself or if the map has its entry. The ID of the
 //! program is frozen. User space reaps the program only when the run ends, so no other process gets
-//! this ID. The key of an entry has the start time of the process, so a later
-//! process with the ID of a member is not a member. An execve changes neither the ID nor the time.
+//! this ID. The key of an entry has the start time of the process, so a later process with the ID
+//! of a member is not a member. An execve changes neither the ID nor the time.
 //!
 //! The mark is stored with the ID, because a socket can outlive the processes that used the socket.
 

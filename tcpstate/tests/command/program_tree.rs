@@ -59,8 +59,9 @@ fn program_only_it_shows_the_sockets_of_its_tree() {
     assert!(!stderr.contains("not followed"), "{stderr}");
 }
 
-#[test]
-fn program_only_it_of_hist_counts_its_durations() {
+/// Runs a program of which three processes connect, after another process has connected seven
+/// times. Returns the lines of the run, and their text.
+fn lines_beside_a_stranger(arguments: &[&str]) -> (Vec<Value>, String) {
     let _namespace = Namespace::enter();
     let listener = Listener::open(Family::V4);
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
@@ -70,54 +71,41 @@ fn program_only_it_of_hist_counts_its_durations() {
         "echo ready; until [ -e {} ]; do sleep 0.01; done; {connect}; ({connect}); bash -c '{connect}'",
         go.display()
     );
-    let arguments = ["hist", "--of", "connect,lifetime", "-o", "json", "--only-it"];
-    let mut running = Running::start(&arguments, &script);
+    let mut running = Running::start(arguments, &script);
     running.read_until("ready");
     for _ in 0..7 {
         drop(listener.connect());
     }
     fs::write(go, "").expect("the folder is writable");
-    let (status, rest) = running.end();
-    assert_eq!(status, Some(0), "{rest}");
-    let lines: Vec<Value> =
-        rest.lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
+    let (status, text) = running.end();
+    assert_eq!(status, Some(0), "{text}");
+    let lines = text.lines().map(|line| serde_json::from_str(line).expect("it is JSON"));
+    (lines.collect(), text)
+}
+
+#[test]
+fn program_only_it_of_hist_counts_its_durations() {
+    let arguments = ["hist", "--of", "connect,lifetime", "-o", "json", "--only-it"];
+    let (lines, text) = lines_beside_a_stranger(&arguments);
     let count = |of: &str| {
         let line = lines.iter().find(|line| line["of"] == of && line["side"] != "server");
-        line.unwrap_or_else(|| panic!("no {of}: {rest}"))["count"].clone()
+        line.unwrap_or_else(|| panic!("no {of}: {text}"))["count"].clone()
     };
-    assert_eq!(count("connect_latency"), 3, "{rest}");
+    assert_eq!(count("connect_latency"), 3, "{text}");
 }
 
 #[test]
 fn program_only_it_has_groups_of_its_tree() {
-    let _namespace = Namespace::enter();
-    let listener = Listener::open(Family::V4);
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let go = folder.path().join("go");
-    let connect = connect(&listener);
-    let script = format!(
-        "echo ready; until [ -e {} ]; do sleep 0.01; done; {connect}; ({connect}); bash -c '{connect}'",
-        go.display()
-    );
     let arguments =
         ["trace", "-i", "1h", "--by", "process", "--top", "0", "-o", "json", "--only-it"];
-    let mut running = Running::start(&arguments, &script);
-    running.read_until("ready");
-    for _ in 0..7 {
-        drop(listener.connect());
-    }
-    fs::write(go, "").expect("the folder is writable");
-    let (status, rest) = running.end();
-    assert_eq!(status, Some(0), "{rest}");
-    let lines: Vec<Value> =
-        rest.lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
+    let (lines, text) = lines_beside_a_stranger(&arguments);
     let groups: Vec<&Value> = lines.iter().filter(|line| line["type"] == "group").collect();
     let opened = |kind: &str| {
         let of_kind = groups.iter().filter(|group| group["kind"] == kind);
         of_kind.map(|group| group["opened"].as_u64().expect("a count")).sum::<u64>()
     };
-    assert_eq!(opened("group") + opened("gone"), 3, "{rest}");
-    assert_eq!(opened("other"), 7, "{rest}");
+    assert_eq!(opened("group") + opened("gone"), 3, "{text}");
+    assert_eq!(opened("other"), 7, "{text}");
     let is_bash = |group: &&Value| group["kind"] != "group" || group["key"]["comm"] == "bash";
-    assert!(groups.iter().all(is_bash), "{rest}");
+    assert!(groups.iter().all(is_bash), "{text}");
 }
