@@ -165,7 +165,8 @@ pub struct Owners {
     /// the group [`OwnerKind::Other`].
     pub without_room: u64,
     /// The number of sockets that did not fit into the table of sockets, and of events that no
-    /// program saw. The counts of groups are wrong by at most this number.
+    /// program saw. If the kernel does not count an event that no program saw, a scan finds the
+    /// event later. The counts of groups are wrong by at most this number.
     pub missed: u64,
 }
 

@@ -60,6 +60,9 @@ pub struct Aggregator {
     /// The total of `map_full` over all scans, and the total of `map_errors` over all scans.
     map_full: u64,
     map_errors: u64,
+    /// The errors of the gauges that all later scans corrected, added up. Scans do not correct the
+    /// counts by owner.
+    corrected: u64,
     /// The series of counters by owner, if an exporter needs them.
     series: Option<AllSeries>,
 }
@@ -106,6 +109,7 @@ impl Aggregator {
             reconciles: 0,
             map_full: first.map_full,
             map_errors: first.map_errors,
+            corrected: 0,
             series: None,
         };
         aggregator.settle_drift(&first.end);
@@ -129,6 +133,7 @@ impl Aggregator {
         self.add_up(&scan.end);
         let errors = largest_change(&gauges_before, &self.gauges_at(&scan.end));
         self.accuracy.corrected(errors);
+        self.corrected += errors;
         self.drift.settle(before, self.excess(&scan.end), scan.end.is_still);
         let sockets = self.gauges.sockets(&since).unsigned_abs();
         self.audits.scanned(scan.end.at.monotonic, scan.cost, sockets, is_audit);
@@ -322,10 +327,11 @@ impl Aggregator {
                 .namespaces
                 .as_ref()
                 .map(|namespaces| namespaces.show(provider, reading, interval_start)),
-            owners: reading
-                .owners
-                .as_deref()
-                .map(|now| owners::show(now, interval_start.owners.as_deref(), &states)),
+            owners: reading.owners.as_deref().map(|now| {
+                let mut owners = owners::show(now, interval_start.owners.as_deref(), &states);
+                owners.missed += self.corrected;
+                owners
+            }),
         }
     }
 

@@ -1,8 +1,10 @@
 //! Tests that compute gauges from synthetic readings.
 
-use std::time::{Instant, SystemTime};
-
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use tcpstate_common::abi::{
     Cause, Flow, MiniCounters, STATE_SLOTS, TRANSITION_SLOTS, transition_slot,
@@ -12,7 +14,8 @@ use super::*;
 use crate::{
     report::Runs,
     source::{
-        Activity, Counts, KernelCounters, Listing, Moment, Namespace, Population, ProgramRuns,
+        Activity, Counts, KernelCounters, Listing, Moment, Namespace, OwnerReading, Population,
+        ProgramRuns,
     },
 };
 
@@ -135,6 +138,22 @@ fn a_scan_corrects_missed_moves_and_keeps_the_identity() {
     assert_eq!(after.gauge(State::Established).and_then(|gauge| gauge.current), Some(89));
     assert_eq!(after.gauge(State::CloseWait).and_then(|gauge| gauge.corrected), Some(4));
     assert_identity(&aggregator, &after);
+}
+
+#[test]
+fn what_scans_correct_bounds_the_error_of_counts_by_owner() {
+    let mut aggregator = opened_with_100_established();
+    let now = |missed| Reading {
+        owners: Some(Arc::new(OwnerReading { untracked: missed, ..OwnerReading::default() })),
+        ..reading(Counts::default(), 0)
+    };
+    let missed = |snapshot: &Snapshot| snapshot.owners.as_ref().expect("by owner").missed;
+    assert_eq!(missed(&aggregator.snapshot(&now(2))), 2);
+    for found in [97, 99] {
+        let base = [(State::Established, found)];
+        aggregator.correct(&scan(&base, Counts::default(), now(2), 0), false);
+    }
+    assert_eq!(missed(&aggregator.snapshot(&now(2))), 2 + 3 + 2);
 }
 
 #[test]

@@ -88,6 +88,7 @@ pub fn metrics(
         durations.show(&mut all, exporter.hooks);
     }
     owners::show(&mut all, &exporter.owners, &snapshot.states);
+    owners::show_missed(&mut all, snapshot.owners.as_ref());
     accuracy(&mut all, snapshot, exporter);
     costs(&mut all, snapshot);
     about(&mut all, exporter);

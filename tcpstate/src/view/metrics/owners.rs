@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tcpstate_common::State;
 
 use super::metric::{Kind, Metrics};
-use crate::report::{Column, Gauge, Key, KeySeries, OwnerCounts, SeriesOf, key::Value};
+use crate::report::{Column, Gauge, Key, KeySeries, OwnerCounts, Owners, SeriesOf, key::Value};
 
 /// The columns of counts that have a metric, with the description of the metric.
 const COUNTS: [(Column, &str); 4] = [
@@ -40,6 +40,15 @@ pub(super) fn show(all: &mut Metrics, keys: &[KeySeries], gauges: &[Gauge; State
     let without_room = all.metric(Kind::Counter, "tcpstate_groups_without_room", help);
     for key in keys {
         without_room.sample(&[("by", key.key.label())], key.without_room);
+    }
+}
+
+/// Adds the bound of the error of all series by owner, if sockets are counted by owner.
+pub(super) fn show_missed(all: &mut Metrics, owners: Option<&Owners>) {
+    let help = "Upper bound of the error of each series by owner: events that no program saw, and sockets that did not fit in the table of sockets.";
+    let missed = all.metric(Kind::Counter, "tcpstate_groups_missed_events", help);
+    if let Some(owners) = owners {
+        missed.sample(&[], owners.missed);
     }
 }
 
