@@ -34,16 +34,22 @@ use crate::{
 
 const CLOSE: usize = State::Close as usize;
 const FIN_WAIT1: usize = State::FinWait1 as usize;
+const FIN_WAIT2: usize = State::FinWait2 as usize;
+const CLOSING: usize = State::Closing as usize;
 const LAST_ACK: usize = State::LastAck as usize;
 
 /// Returns whether closers are needed: by event lines, or by histograms that are grouped by process
 /// or that have a filter by cgroup or by the tree of a program. The verifier knows the value.
 #[inline(always)]
 pub(crate) fn is_on() -> bool {
-    let flags = config!(flags);
-    flags & FLAG_EVENTS != 0
-        || flags & FLAG_HISTOGRAMS != 0
-            && (histograms::is_by_owner() || cgroup_filter::has_cgroups() || program_tree::is_on())
+    config!(flags) & FLAG_EVENTS != 0 || are_for_durations()
+}
+
+/// Returns whether durations need the closers; the verifier knows the value.
+#[inline(always)]
+pub(crate) fn are_for_durations() -> bool {
+    config!(flags) & FLAG_HISTOGRAMS != 0
+        && (histograms::is_by_owner() || cgroup_filter::has_cgroups() || program_tree::is_on())
 }
 
 /// Called at each event of a full socket, after its state was stored. `has_new_owner` tells whether
@@ -135,6 +141,15 @@ fn of_connection<A: Access>(sock: Sock<A>, local_port: u16) -> u64 {
     u64::from(sock.hash()) << 32 | u64::from(local_port) << 16 | u64::from(sock.remote_port())
 }
 
+/// Whether a connection has a time-wait socket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TimeWait {
+    None,
+    Born,
+    /// The event at which a process closed the connection was missed.
+    Unknown,
+}
+
 /// The entry of a full socket that closes.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry(u64);
@@ -159,6 +174,18 @@ impl Entry {
         }
     }
 
+    /// Returns whether the kernel has made a time-wait socket for a full socket that closes from
+    /// this state.
+    #[inline(always)]
+    pub(crate) fn time_wait(self, from: usize) -> TimeWait {
+        if !matches!(from, FIN_WAIT1 | FIN_WAIT2 | CLOSING) {
+            return TimeWait::None;
+        }
+        let Some(callers) = CLOSERS.get_ptr(self.0) else { return TimeWait::Unknown };
+        // SAFETY: the kernel does not free the memory of a map entry while the program runs.
+        if unsafe { (*callers).has_time_wait } == 0 { TimeWait::None } else { TimeWait::Born }
+    }
+
     /// Removes the entry after the last event of a full socket.
     #[inline(always)]
     pub(crate) fn forget(self) {
@@ -168,8 +195,8 @@ impl Entry {
     }
 }
 
-/// Returns the processes of the connection of a newborn time-wait socket.
+/// Returns the entry of the connection of a newborn time-wait socket.
 #[inline(always)]
-pub(crate) fn of<A: Access>(tw: Sock<A>) -> Option<*const Callers> {
-    CLOSERS.get_ptr(of_connection(tw, tw.held_port()))
+pub(crate) fn of<A: Access>(tw: Sock<A>) -> Option<*mut Callers> {
+    CLOSERS.get_ptr_mut(of_connection(tw, tw.held_port()))
 }

@@ -68,6 +68,7 @@ mod close_reason;
 mod closers;
 mod config;
 mod connection;
+mod connections;
 mod count;
 mod durations;
 mod event_filter;

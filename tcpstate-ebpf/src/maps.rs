@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use tcpstate_common::{
     abi::{
-        AcceptedSocket, COMM_BYTES, Callers, CpuSlots, EarlierSocket, EventMemory,
+        AcceptedSocket, COMM_BYTES, Callers, ConnectionState, CpuSlots, EarlierSocket, EventMemory,
         FAILED_CONNECT_SLOTS, MiniOwner, MiniState, NamespaceSlots, OwnerHint, OwnerKey,
         OwnerMemory, OwnerRow, ProcessKey, SocketState,
     },
@@ -71,6 +71,19 @@ static SOCKET_SLOTS: Array<Slot<SocketState>, 1> = Array::new();
 /// The states of the sockets whose slot is taken, by address.
 #[btf_map]
 static SOCKET_OVERFLOW: HashMap<u64, SocketState, 1> = HashMap::new();
+
+/// What is known of each connection before its last event. Both maps of the table are as large as
+/// those of [`SOCKETS`] if connections are enabled.
+pub(crate) const CONNECTIONS: Table<ConnectionState> =
+    Table { slots: &CONNECTION_SLOTS, overflow: &CONNECTION_EXCESS };
+
+/// The slots of the table of connections; each slot holds at most one connection.
+#[btf_map]
+static CONNECTION_SLOTS: Array<Slot<ConnectionState>, 1> = Array::new();
+
+/// The connections whose slot is taken, by the address of the socket.
+#[btf_map]
+static CONNECTION_EXCESS: HashMap<u64, ConnectionState, 1> = HashMap::new();
 
 /// The state of each mini socket between its events, by address. The map is as large as
 /// [`SOCKETS`]. Mini sockets have a separate map, so that many sockets in TIME_WAIT do not use the

@@ -1,11 +1,11 @@
 //! Writes the event lines of mini sockets: births, moves and ends, each with its connection.
-//! [`crate::minis`] calls this module. The flag for events is frozen, so the verifier removes the
+//! [`crate::minis`] calls this module. The flag for lines is frozen, so the verifier removes the
 //! code of this module from programs that only count.
 
 use tcpstate_common::{
     State,
     abi::{
-        CONTROL_EVENTS, EVENT_IS_AMENDABLE, EventRecord, Exit, FLAG_EVENTS, RecordKind,
+        CONTROL_EVENTS, EVENT_IS_AMENDABLE, EventRecord, Exit, FLAG_LINES, RecordKind,
         UNKNOWN_DURATION,
     },
 };
@@ -34,7 +34,7 @@ pub(crate) enum Kind {
 /// Called when a mini socket enters its first state.
 #[inline(always)]
 pub(crate) fn born<A: Access>(kind: Kind, control: u32, mini: Sock<A>, state: usize) {
-    if !mini_states::are_kept(kind) {
+    if !mini_states::sees_births(kind) {
         return;
     }
     let time = now();
@@ -77,7 +77,7 @@ pub(crate) fn gone<A: Access>(
     exit: u64,
     may_resume: bool,
 ) {
-    if may_resume && mini_states::are_kept(kind) {
+    if may_resume && mini_states::sees_births(kind) {
         mini_states::stopped(mini.plain_address());
     }
     if is_off() {
@@ -269,5 +269,5 @@ pub(crate) const UNKNOWN_EXIT: u64 = Exit::Unknown as u64;
 
 #[inline(always)]
 fn is_off() -> bool {
-    config!(flags) & FLAG_EVENTS == 0
+    config!(flags) & FLAG_LINES == 0
 }

@@ -2,7 +2,7 @@
 //! opened and closed its connection. [`crate::mini_events`] and [`crate::mini_durations`] read it.
 
 use aya_ebpf::bindings::BPF_ANY;
-use tcpstate_common::abi::{Callers, FLAG_EVENTS, MiniState};
+use tcpstate_common::abi::{Callers, FLAG_LINES, MiniState};
 
 use crate::{
     access::{Access, Probed},
@@ -17,17 +17,21 @@ use crate::{
 /// Nothing is known of a mini socket.
 static UNKNOWN: MiniState = MiniState { since: 0, callers: Callers::UNKNOWN };
 
-/// Returns whether states are needed; the verifier knows the value.
+/// Returns whether states are stored; the verifier knows the value.
 #[inline(always)]
 fn is_on() -> bool {
-    closers::is_on()
+    config!(flags) & FLAG_LINES != 0 || closers::are_for_durations()
 }
 
-/// Returns whether the states of this kind of mini sockets are needed; the verifier knows the
-/// value. Only event lines need the states of request sockets.
+/// Returns whether [`born`] must be called for this kind of mini sockets; the verifier knows the
+/// value. Only event lines need the states of request sockets. The record of a connection only says
+/// whether its time-wait socket was born.
 #[inline(always)]
-pub(crate) fn are_kept(kind: Kind) -> bool {
-    is_on() && (kind == Kind::TimeWait || config!(flags) & FLAG_EVENTS != 0)
+pub(crate) fn sees_births(kind: Kind) -> bool {
+    match kind {
+        Kind::TimeWait => closers::is_on(),
+        Kind::Request => config!(flags) & FLAG_LINES != 0,
+    }
 }
 
 /// Called when a mini socket enters its first state.
@@ -45,15 +49,23 @@ pub(crate) fn born<A: Access>(kind: Kind, mini: Sock<A>, time: u64) {
 /// Stores the state of a newborn time-wait socket.
 #[inline(always)]
 fn store_newborn<A: Access>(tw: Sock<A>, since: u64) {
-    // SAFETY: the kernel does not free the memory of a map entry while the program runs.
-    let callers = closers::of(tw).map_or(Callers::UNKNOWN, |callers| unsafe { *callers });
-    insert(tw.address(), &MiniState { since, callers });
+    let mut callers = Callers::UNKNOWN;
+    if let Some(entry) = closers::of(tw) {
+        // SAFETY: the kernel does not free the memory of a map entry while the program runs.
+        unsafe {
+            (*entry).has_time_wait = 1;
+            callers = *entry;
+        }
+    }
+    if is_on() {
+        insert(tw.address(), &MiniState { since, callers });
+    }
 }
 
 checked_once! {
     /// Stores the state of a newborn time-wait socket in a program that is attached to timers.
     fn store_probed(tw: u64, since: u64) -> u64 {
-        if !is_on() {
+        if !closers::is_on() {
             return 0;
         }
         // SAFETY: the callers pass the address of a socket that exists while the program runs.

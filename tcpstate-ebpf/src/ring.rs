@@ -5,7 +5,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use tcpstate_common::abi::{
-    CONTROL_BUFFER, CONTROL_EVENTS, EventLosses, EventRecord, FLAG_EVENTS, FLAG_HISTOGRAMS,
+    CONTROL_BUFFER, CONTROL_EVENTS, ConnectionRecord, EventLosses, EventRecord, FLAG_CONNECTIONS,
+    FLAG_EVENTS, FLAG_HISTOGRAMS,
 };
 
 use crate::{
@@ -56,11 +57,25 @@ pub(crate) fn write_and_complete(
     true
 }
 
+/// Writes the record of a connection to the ring. The function `complete` sets the fields after the
+/// event. They need no space on the stack.
+#[inline(always)]
+pub(crate) fn write_connection(
+    event: impl FnOnce() -> EventRecord,
+    complete: impl FnOnce(*mut ConnectionRecord),
+) -> bool {
+    let Some(mut entry) = EVENTS.reserve_untyped::<ConnectionRecord>(0) else { return false };
+    let record = entry.as_mut_ptr();
+    // SAFETY: `record` points to reserved space of the ring.
+    unsafe { (&raw mut (*record).event).write(event()) };
+    complete(record);
+    entry.submit(BPF_RB_NO_WAKEUP);
+    true
+}
+
 /// The kinds of losses that a CPU counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Loss {
-    /// An event of a full socket that did not fit in the ring.
-    Event,
     /// An event of a time-wait socket that did not fit in the ring.
     TimeWait,
     /// An event of a request socket that did not fit in the ring.
@@ -77,7 +92,6 @@ pub(crate) fn count(loss: Loss) {
     // SAFETY: `losses` points to this CPU's map element, which stays valid while the program runs.
     unsafe {
         add_one_atomically(match loss {
-            Loss::Event => &raw mut (*losses).dropped,
             Loss::TimeWait => &raw mut (*losses).time_wait,
             Loss::Request => &raw mut (*losses).syn_recv,
             Loss::Untracked => &raw mut (*losses).untracked,
@@ -85,8 +99,22 @@ pub(crate) fn count(loss: Loss) {
     }
 }
 
+/// Counts an event of a full socket that did not fit in the ring. `is_end` tells whether the event
+/// ends a connection.
+#[inline(always)]
+pub(crate) fn count_dropped(is_end: bool) {
+    let Some(losses) = EVENT_LOSSES.get_ptr_mut(0) else { return };
+    // SAFETY: `losses` points to this CPU's map element, which stays valid while the program runs.
+    unsafe {
+        add_one_atomically(&raw mut (*losses).dropped);
+        if is_end {
+            add_one_atomically(&raw mut (*losses).dropped_ends);
+        }
+    }
+}
+
 /// Counts an event of a full socket that the tracking program handles, if events or durations are
-/// recorded now.
+/// recorded now. `is_end` tells whether the event ends a connection.
 ///
 /// User space subtracts this count from the number of counted events. The difference is the number
 /// of events that the tracking program missed.
@@ -94,7 +122,7 @@ pub(crate) fn count(loss: Loss) {
 /// The tracking program decides by the same control word whether to write the event. An event that
 /// is written, rejected by the filter or dropped is therefore always counted here.
 #[inline(always)]
-pub(crate) fn count_tracked(control: u32, flags: u32) {
+pub(crate) fn count_tracked(control: u32, flags: u32, is_end: bool) {
     if control & CONTROL_EVENTS == 0 {
         return;
     }
@@ -104,6 +132,10 @@ pub(crate) fn count_tracked(control: u32, flags: u32) {
     unsafe {
         let tracked = (&raw mut (*losses).tracked).cast::<u64>();
         add_one(tracked.add((control & CONTROL_BUFFER) as usize), flags);
+        if flags & FLAG_CONNECTIONS != 0 && is_end {
+            let ends = (&raw mut (*losses).tracked_ends).cast::<u64>();
+            add_one(ends.add((control & CONTROL_BUFFER) as usize), flags);
+        }
     }
 }
 

@@ -31,6 +31,13 @@ impl<A: Access> Sock<A> {
         unsafe { Probed::load((&raw const self.address).cast(), 0) }
     }
 
+    /// Returns the same socket, for fields beyond `struct sock`, which is the type that the verifier
+    /// knows. They are read by the helper that takes any address.
+    #[inline(always)]
+    pub(crate) fn probed(self) -> Sock<Probed> {
+        Sock { address: self.address, access: PhantomData }
+    }
+
     /// Creates a socket from its address.
     ///
     /// # Safety

@@ -6,15 +6,17 @@
 //! exact while the tracking program drops events.
 //!
 //! One program handles every combination of features, so that an event needs one look-up in the
-//! [table of sockets](crate::socket_table). Frozen flags enable the two features,
-//! [lines](crate::events), [durations](crate::durations) and [counts by owner](crate::owners).
+//! [table of sockets](crate::socket_table). Frozen flags enable the features:
+//! [lines](crate::events), [connections], [durations](crate::durations) and
+//! [counts by owner](crate::owners).
 
 use aya_ebpf::{
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
-use tcpstate_common::abi::{
-    CONTROL_EVENTS, FLAG_DROP_TRACKED, FLAG_EVENTS, FLAG_HISTOGRAMS, is_birth,
+use tcpstate_common::{
+    State,
+    abi::{CONTROL_EVENTS, FLAG_DROP_TRACKED, FLAG_EVENTS, FLAG_HISTOGRAMS, is_birth},
 };
 
 use crate::{
@@ -23,7 +25,7 @@ use crate::{
     close_reason, closers,
     config::{self, config},
     connection::Full,
-    durations,
+    connections, durations,
     event_filter::{self, Verdict},
     events::{self, Transition},
     histograms,
@@ -63,7 +65,7 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     }
     // One read of the control word decides about the count, the line and the duration.
     let control = config::control();
-    ring::count_tracked(control, flags);
+    ring::count_tracked(control, flags, connections::is_end(from, to));
     if has_histograms {
         histograms::observe_listener(sock, from, to);
     }
@@ -77,6 +79,7 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     if verdict == Verdict::Never && !owners::is_on() {
         if event_filter::was_undecided(from) {
             socket_table::forget(sock);
+            connections::forget(sock);
         }
         return;
     }
@@ -91,6 +94,7 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
     let remote_port = sock.remote_port();
     let observed = socket_table::observe(sock, from, to, now, remote_port, control);
     let transition = Transition { sock, from, to, now, remote_port };
+    connections::passed(sock, from, to, &observed);
     closers::began(sock, from, to, observed.is_owner_new);
     let closer = closers::Entry::at(sock, from, to);
     if has_histograms && from != to && !is_birth(from, to) {
@@ -103,6 +107,9 @@ fn transition<A: Access>(sock: Sock<A>, from: usize, to: usize) {
         && control & CONTROL_EVENTS != 0
     {
         events::write(transition, &observed, closer, (error, record_flags));
+    }
+    if to == State::Close as usize {
+        connections::forget(sock);
     }
     closer.forget();
 }

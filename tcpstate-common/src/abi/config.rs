@@ -46,6 +46,8 @@ pub struct Config {
     pub events: EventOffsets,
     /// Offsets of the fields that identify the owner of a socket; all 0 unless owners are needed.
     pub owners: OwnerOffsets,
+    /// Offsets of the fields of a connection; all 0 unless connections are recorded.
+    pub connections: ConnectionOffsets,
     /// The PID namespace in which the programs name processes.
     pub pids: PidConfig,
     /// The events that a test makes the counting programs lose; all 0 without such a test.
@@ -80,8 +82,9 @@ pub const FLAG_FAMILIES: u32 = 1 << 4;
 /// bits), which is unique. Without this flag, the field at [`Offsets::net_identity`] is a random
 /// number (32 bits), which identifies a namespace together with its inode.
 pub const FLAG_COOKIES: u32 = 1 << 5;
-/// Flag of [`Config::flags`]: the programs write events to the ring. Mini sockets have events only
-/// if a hook observes every birth and end of mini sockets.
+/// Flag of [`Config::flags`]: the programs write events or connections to the ring, as
+/// [`FLAG_LINES`] and [`FLAG_CONNECTIONS`] say. Mini sockets have events only if a hook observes
+/// every birth and end of mini sockets.
 pub const FLAG_EVENTS: u32 = 1 << 6;
 /// Flag of [`Config::flags`]: a program creates a cookie for a socket that has no cookie yet.
 /// Tracing programs can call the helper that creates a cookie since 5.12.
@@ -99,8 +102,14 @@ pub const FLAG_FAILURES: u32 = 1 << 11;
 /// Flag of [`Config::flags`]: a program can get the current task as a pointer whose type the
 /// verifier knows (`bpf_get_current_task_btf`, since 5.11).
 pub const FLAG_TYPED_TASKS: u32 = 1 << 12;
+/// Flag of [`Config::flags`]: the programs write a record for each event. Without this flag,
+/// [`FLAG_EVENTS`] only enables what connections need too.
+pub const FLAG_LINES: u32 = 1 << 13;
+/// Flag of [`Config::flags`]: the programs write a [`ConnectionRecord`](super::ConnectionRecord) at
+/// the last event of each connection. This flag needs [`FLAG_EVENTS`].
+pub const FLAG_CONNECTIONS: u32 = 1 << 14;
 /// The number of flags in [`Config::flags`] that are in use.
-const FLAG_BITS: u32 = 13;
+const FLAG_BITS: u32 = 15;
 /// Position of the lowest bit of the grouping key in [`Config::flags`]. The grouping key of
 /// histograms is a [`By`](crate::histogram::By), or 0 for none.
 pub const FLAGS_BY_SHIFT: u32 = 24;
@@ -242,6 +251,33 @@ pub struct OwnerOffsets {
     pub skc_hash: u32,
     /// `struct sock_common`, `skc_listener` of a request socket (pointer to `struct sock`).
     pub skc_listener: u32,
+    /// Explicit padding.
+    pub reserved: u32,
+}
+
+/// Byte offsets of the fields that a [`ConnectionRecord`](super::ConnectionRecord) contains, taken
+/// from the running kernel's BTF.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ConnectionOffsets {
+    /// `struct sock_common`, `skc_flags` (64 bits).
+    pub skc_flags: u32,
+    /// `struct tcp_sock`, `bytes_acked` (64 bits).
+    pub bytes_acked: u32,
+    /// `struct tcp_sock`, `bytes_received` (64 bits).
+    pub bytes_received: u32,
+    /// `struct tcp_sock`, `total_retrans` (32 bits).
+    pub total_retrans: u32,
+    /// `struct tcp_sock`, `srtt_us` (32 bits): eight times the smoothed round-trip time.
+    pub srtt_us: u32,
+    /// `struct tcp_sock`, `snd_una` (32 bits).
+    pub snd_una: u32,
+    /// `struct tcp_sock`, `write_seq` (32 bits).
+    pub write_seq: u32,
+    /// `struct tcp_sock`, the byte that contains `is_mptcp`.
+    pub is_mptcp: u32,
+    /// Mask that selects `is_mptcp` in its byte; 0 in a kernel without MPTCP.
+    pub is_mptcp_mask: u32,
     /// Explicit padding.
     pub reserved: u32,
 }

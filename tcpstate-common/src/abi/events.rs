@@ -21,6 +21,9 @@ pub enum RecordKind {
     /// An amendment, not a line: the mini socket that was reported as ended still exists. The
     /// kernel only stopped the mini socket's timer and started it again.
     Resumed = 4,
+    /// The last transition of a full socket, with its connection: a
+    /// [`ConnectionRecord`](super::ConnectionRecord). It replaces the record of the transition.
+    Connection = 5,
 }
 
 /// Bit of [`EventRecord::flags`]: the next record may amend the line of this record.
@@ -131,8 +134,8 @@ pub struct Callers {
     pub closer_pid: u32,
     /// Not 0 if the process that closed the connection is in a cgroup of the filter.
     pub is_in_cgroup: u32,
-    /// Explicit padding.
-    pub reserved: u32,
+    /// Not 0 if the kernel has made a time-wait socket for the connection.
+    pub has_time_wait: u32,
 }
 
 impl Callers {
@@ -143,7 +146,7 @@ impl Callers {
         opener_pid: 0,
         closer_pid: 0,
         is_in_cgroup: 0,
-        reserved: 0,
+        has_time_wait: 0,
     };
 }
 
@@ -191,6 +194,10 @@ pub struct EventLosses {
     /// [`CONTROL_EVENTS`](super::CONTROL_EVENTS) was set, before any filter. The bit
     /// [`CONTROL_BUFFER`](super::CONTROL_BUFFER) of the control word of the event is the index.
     pub tracked: [u64; 2],
+    /// The part of `tracked` that ends a connection.
+    pub tracked_ends: [u64; 2],
+    /// The part of `dropped` that ends a connection.
+    pub dropped_ends: u64,
 }
 
 // SAFETY: `EventRecord` is a `repr(C)` struct of integers without padding, so every bit pattern is

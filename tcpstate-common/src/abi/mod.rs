@@ -11,16 +11,20 @@
 //! | [`counters`] | counts per CPU and per network namespace |
 //! | [`sockets`] | the state of one socket between its events |
 //! | [`events`] | the records of `trace --events`, and their losses |
+//! | [`connections`] | the records of `trace --connections` |
 //! | [`owners`] | the counters of each owner, for `trace --by` |
 
 pub mod config;
+pub mod connections;
 pub mod control;
 pub mod counters;
 pub mod events;
 pub mod owners;
 pub mod sockets;
 
-pub use self::{config::*, control::*, counters::*, events::*, owners::*, sockets::*};
+pub use self::{
+    config::*, connections::*, control::*, counters::*, events::*, owners::*, sockets::*,
+};
 use crate::State;
 
 /// Number of slots of an array that is indexed by a state's kernel number: the number of states,

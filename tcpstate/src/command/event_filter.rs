@@ -62,6 +62,9 @@ pub(super) struct ConnectionConditions {
     comm: Option<Names>,
 
     /// Minimum time in the previous state
+    ///
+    /// Minimum time in the previous state. With --connections, the minimum duration of the
+    /// connection.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = FILTERS)]
     min_duration: Option<Duration>,
 }
@@ -163,6 +166,14 @@ impl Flags {
         self.sockets.given().or_else(|| first(others))
     }
 
+    /// Returns the name of the given flag that selects transitions.
+    pub(super) fn given_moves(&self) -> Option<&'static str> {
+        first([
+            (self.sockets.state.is_some(), "--state"),
+            (self.transition.is_some(), "--transition"),
+        ])
+    }
+
     /// Returns a filter with the conditions of all flags. This function also finds the ids of the
     /// cgroups.
     pub(super) fn filter(&self) -> Result<EventFilter, Error> {
@@ -192,6 +203,11 @@ impl ConnectionConditions {
             (self.comm.is_some(), "--comm"),
             (self.min_duration.is_some(), "--min-duration"),
         ])
+    }
+
+    /// Returns the minimum duration.
+    pub(super) fn min_duration(&self) -> Option<Duration> {
+        self.min_duration
     }
 
     /// Adds the conditions of these flags to a filter, and returns the filter.

@@ -1,4 +1,4 @@
-//! The flags of `trace --events`, and the warnings about lost events.
+//! The flags of `trace --events` and `trace --connections`, and the warnings about lost events.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use crate::{
     error::Help,
     probe::{EventOptions, MAX_SOCKETS, RING_BYTES},
     report::Losses,
-    view::Clock,
+    view::{Clock, EventLines},
 };
 
 /// The flags for events.
@@ -21,29 +21,38 @@ pub(super) struct Flags {
     ///
     /// Print one line for each transition, with the addresses, the time in the previous state, and
     /// the process. Snapshots are printed too if --interval is given.
-    #[arg(long)]
-    pub(super) events: bool,
+    #[arg(long, group = "lines")]
+    events: bool,
 
-    /// Show times of event lines in UTC
-    #[arg(long, requires = "events", help_heading = OUTPUT)]
+    /// Print one line for each connection that ends
+    ///
+    /// Print one line for each connection at its end, with both ends, the process that opened and
+    /// the process that closed it, the handshake, the time in each state, how it ended, the bytes,
+    /// and the retransmits. The time in TIME_WAIT is not part of a connection. Snapshots are printed
+    /// too if --interval is given.
+    #[arg(long, group = "lines")]
+    connections: bool,
+
+    /// Show times of lines in UTC
+    #[arg(long, requires = "lines", help_heading = OUTPUT)]
     utc: bool,
 
-    /// Show times of event lines in seconds since boot
-    #[arg(long, requires = "events", conflicts_with = "utc", help_heading = OUTPUT)]
+    /// Show times of lines in seconds since boot
+    #[arg(long, requires = "lines", conflicts_with = "utc", help_heading = OUTPUT)]
     monotonic: bool,
 
     /// Size of the event buffer
     ///
     /// Size of the buffer between the kernel and tcpstate in bytes, a power of 2. Events that do
     /// not fit are dropped and counted as lost.
-    #[arg(long, alias = "event-buffer", value_name = "BYTES", requires = "events", default_value_t = RING_BYTES, value_parser = parse_buffer, help_heading = ADVANCED)]
+    #[arg(long, alias = "event-buffer", value_name = "BYTES", requires = "lines", default_value_t = RING_BYTES, value_parser = parse_buffer, help_heading = ADVANCED)]
     max_event_buffer: u32,
 
     /// Maximum sockets to remember
     ///
     /// Maximum number of sockets whose state is stored from one event to the next. Events of other
     /// sockets have no duration and no owner.
-    #[arg(long, alias = "event-sockets", value_name = "N", requires = "events", default_value_t = MAX_SOCKETS, value_parser = clap::value_parser!(u32).range(1..=16_777_216), help_heading = ADVANCED)]
+    #[arg(long, alias = "event-sockets", value_name = "N", requires = "lines", default_value_t = MAX_SOCKETS, value_parser = clap::value_parser!(u32).range(1..=16_777_216), help_heading = ADVANCED)]
     max_event_sockets: u32,
 }
 
@@ -51,20 +60,18 @@ pub(super) struct Flags {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Conflict {
     /// `--count` was given, but no snapshots are shown.
-    #[error("cannot use --count with --events: --count limits snapshots, which need --interval")]
-    Count,
+    #[error("cannot use --count with {0}: --count limits snapshots, which need --interval")]
+    Count(&'static str),
     /// CSV cannot contain both event rows and snapshot rows.
-    #[error(
-        "cannot use -o csv: it cannot mix event rows (--events) and snapshot rows (--interval)"
-    )]
-    Csv,
+    #[error("cannot use -o csv: it cannot mix event rows ({0}) and snapshot rows (--interval)")]
+    Csv(&'static str),
 }
 
 impl Help for Conflict {
     fn help(&self) -> Cow<'static, str> {
         let help = match self {
-            Self::Count => "add --interval, or use --duration instead of --count",
-            Self::Csv => "leave out --interval, or use -o json",
+            Self::Count(_) => "add --interval, or use --duration instead of --count",
+            Self::Csv(_) => "leave out --interval, or use -o json",
         };
         help.into()
     }
@@ -76,9 +83,31 @@ impl Flags {
         let options = EventOptions {
             ring_bytes: self.max_event_buffer,
             max_sockets: self.max_event_sockets,
+            lines: self.events,
+            connections: self.connections,
             ..EventOptions::default()
         };
-        self.events.then_some(options)
+        self.are_given().then_some(options)
+    }
+
+    /// Returns whether events or connections have lines.
+    pub(super) fn are_given(&self) -> bool {
+        self.events || self.connections
+    }
+
+    /// Returns whether connections have lines, and events have none.
+    pub(super) fn are_connections(&self) -> bool {
+        self.connections
+    }
+
+    /// Returns the flag that asks for lines.
+    pub(super) fn name(&self) -> &'static str {
+        if self.connections { "--connections" } else { "--events" }
+    }
+
+    /// Returns which lines are shown.
+    pub(super) fn lines(&self) -> EventLines {
+        EventLines { transitions: self.events, connections: self.connections }
     }
 
     /// Returns the clock for the times in a table of events.

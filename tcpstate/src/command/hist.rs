@@ -31,11 +31,12 @@ use super::{
 };
 use crate::{
     aggregate::Reconcile,
+    filter::ConnectionFilter,
     probe::{HistogramOptions, MAX_GROUPS, MAX_TIMED, Options},
     recording::{self, Record, Recording, Timed},
     report::{Report, Untimed},
     tracer::Tracer,
-    view::{HistCsv, HistJson, HistTable, Section, View},
+    view::{EventLines, HistCsv, HistJson, HistTable, Section, View},
 };
 
 /// Show how long states, handshakes and connections last
@@ -155,7 +156,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(file) = &arguments.replay {
         privileges::drop_before_reading(file)?;
         require_shown(file, arguments.replayed.max_memory(), wants_matrix(arguments))?;
-        return replay::show_as(file, &arguments.replayed, false, |_| Ok(view(arguments)));
+        return replay::show_as(
+            file,
+            &arguments.replayed,
+            false,
+            ConnectionFilter::default(),
+            |_| Ok(view(arguments)),
+        );
     }
     // The program must not inherit the confinement.
     let program = arguments.program.fork()?;
@@ -223,9 +230,10 @@ async fn hist(arguments: &Arguments, mut program: Program) -> Result<ExitCode> {
     run.0.limit_audits(arguments.audit.max_audit_cpu);
     warnings::at_start(run.0.probe());
     privileges::keep_for_run(run.0.probe(), arguments.record.is_wanted(), program.is_given())?;
-    let recorder = arguments.record.begin(false, &[])?;
+    let recorder = arguments.record.begin(EventLines::NONE, &[])?;
     program.start().inspect_err(|_| record::discard(&arguments.record, recorder.clone()))?;
-    let output = Output::start(record::recorded(view(arguments), recorder.clone()), None)?;
+    let view = record::recorded(view(arguments), recorder.clone());
+    let output = Output::start(view, None, ConnectionFilter::default())?;
     output.offer(|| anyhow::Ok(Report::Start(run.0.start_report())))?;
     let Arguments { interval, duration, count, .. } = *arguments;
     let pace = Pace { interval, duration, count };

@@ -6,6 +6,7 @@ mod by;
 mod check;
 mod chunks;
 mod color;
+mod connections;
 mod count;
 mod doctor;
 mod duration;

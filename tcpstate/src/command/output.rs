@@ -20,6 +20,7 @@ use tokio::sync::{
 use super::{background, chunks::Chunks, environment::Error};
 use crate::{
     aggregate::CloseReasonCounter,
+    filter::ConnectionFilter,
     report::{Event, Report},
     source::Events,
     view::View,
@@ -46,6 +47,7 @@ pub(super) struct Output {
 struct Writer {
     view: Box<dyn View + Send>,
     events: Option<Events>,
+    filter: ConnectionFilter,
     /// The close reasons of the events written so far.
     close_reasons: CloseReasonCounter,
     /// A reused buffer for event lines.
@@ -61,12 +63,17 @@ enum Message {
 }
 
 impl Output {
-    /// Starts the thread that writes reports and, if given, events.
-    pub(super) fn start(view: Box<dyn View + Send>, events: Option<Events>) -> Result<Self, Error> {
+    /// Starts the thread that writes reports and, if given, the events that match the filter.
+    pub(super) fn start(
+        view: Box<dyn View + Send>,
+        events: Option<Events>,
+        filter: ConnectionFilter,
+    ) -> Result<Self, Error> {
         let (messages, mut queue) = mpsc::channel(1);
         let mut writer_state = Writer {
             view,
             events,
+            filter,
             close_reasons: CloseReasonCounter::default(),
             text: Vec::new(),
             has_begun: false,
@@ -208,7 +215,7 @@ impl Writer {
             && let Some(events) = &mut self.events
         {
             let rest = events.take(usize::MAX);
-            self.write_lines(&rest, out)?;
+            self.write_lines(rest, out)?;
             end.close_reasons = Some(self.close_reasons.sums());
         }
         Ok(())
@@ -218,19 +225,23 @@ impl Writer {
     fn write_events(&mut self, out: &mut impl Write) -> io::Result<bool> {
         let Some(events) = &mut self.events else { return Ok(false) };
         let taken = events.take_settled(EVENTS_AT_ONCE);
-        self.write_lines(&taken, out)?;
-        Ok(taken.len() == EVENTS_AT_ONCE)
+        let may_have_more = taken.len() == EVENTS_AT_ONCE;
+        self.write_lines(taken, out)?;
+        Ok(may_have_more)
     }
 
-    fn write_lines(&mut self, events: &[Event], out: &mut impl Write) -> io::Result<()> {
+    fn write_lines(&mut self, mut events: Vec<Event>, out: &mut impl Write) -> io::Result<()> {
+        if !self.filter.matches_all() {
+            events.retain(|event| self.filter.matches(event));
+        }
         if events.is_empty() {
             return Ok(());
         }
-        for event in events {
+        for event in &events {
             self.close_reasons.count(event);
         }
         self.text.clear();
-        self.view.show_events(events, &mut self.text)?;
+        self.view.show_events(&events, &mut self.text)?;
         out.write_all(&self.text)
     }
 }

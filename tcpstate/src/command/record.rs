@@ -11,7 +11,7 @@ use crate::{
     procfs::sysctl,
     recording::{Limits, News, Part, Recorder},
     report::{Event, Key, Report},
-    view::View,
+    view::{EventLines, View},
 };
 
 /// The flags for writing a recording.
@@ -56,7 +56,7 @@ impl Flags {
 
     /// Begins a recording, if `--record` is given. The caller must be in the recorded network
     /// namespace, because the sysctls of this namespace are recorded.
-    pub(super) fn begin(&self, has_events: bool, by: &[Key]) -> Result<Option<Arc<Recorder>>> {
+    pub(super) fn begin(&self, lines: EventLines, by: &[Key]) -> Result<Option<Arc<Recorder>>> {
         let Some(file) = &self.record else { return Ok(None) };
         let limits = Limits {
             file_bytes: self.max_record_size,
@@ -64,7 +64,8 @@ impl Flags {
             mode: self.record_mode,
         };
         let part = Part {
-            has_events,
+            has_events: lines.transitions,
+            has_connections: lines.connections,
             by: by.to_vec(),
             sysctls: sysctl::known(),
             ..Part::new(concat!("tcpstate ", env!("CARGO_PKG_VERSION")))

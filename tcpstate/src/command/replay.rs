@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     FAILED,
     chunks::Chunks,
-    foreground,
+    connections, foreground,
     help::{ADVANCED, INPUT},
     keys::{self, Key, Keys},
     owners::OrderFlags,
@@ -32,9 +32,10 @@ use super::{
 };
 use crate::{
     error::Help as _,
+    filter::ConnectionFilter,
     recording::{self, Part, Record, Recording, Timed},
     report::{Attached, Report},
-    view::{Csv, EventCsv, Json, View, show_part},
+    view::{ConnectionCsv, Csv, EventCsv, Json, View, show_part},
 };
 
 /// The flags for replaying a recording.
@@ -103,6 +104,7 @@ Examples:
   tcpstate replay run.tcps -o json             all lines of trace
   tcpstate replay run.tcps -o csv > run.csv    a row per state or group
   tcpstate replay run.tcps -o csv --events     a row per event
+  tcpstate replay run.tcps -o csv --connections
   tcpstate replay run.tcps -o json --from 5m --until 6m
   sudo tcpstate trace --events -i 1s --record run.tcps",
     after_long_help = "\
@@ -131,6 +133,10 @@ pub(super) struct Arguments {
     #[arg(long)]
     events: bool,
 
+    /// Print connections instead of states, which needs -o csv
+    #[arg(long, conflicts_with = "events")]
+    connections: bool,
+
     #[command(flatten)]
     order: OrderFlags,
 
@@ -148,44 +154,56 @@ enum Format {
 
 /// Runs `tcpstate replay`.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let Arguments { file, output, events, order, flags } = arguments;
+    let Arguments { file, output, events, connections, order, flags } = arguments;
     privileges::drop_before_reading(file)?;
     let recording = Recording::open(file, flags.max_memory())?;
     let order = order.order();
-    let view: Box<dyn View + Send> = match (output, events) {
-        (Format::Json, _) => Box::new(Json::new(order)),
-        (Format::Csv, true) => Box::new(EventCsv),
-        (Format::Csv, false) => Box::new(Csv::new(recording.part().by.clone(), order)),
+    if *connections {
+        connections::require_recorded(file, recording.part())?;
+    }
+    let view: Box<dyn View + Send> = match output {
+        Format::Json => Box::new(Json::new(order, recording.part().lines())),
+        Format::Csv if *events => Box::new(EventCsv),
+        Format::Csv if *connections => Box::new(ConnectionCsv),
+        Format::Csv => Box::new(Csv::new(recording.part().by.clone(), order)),
     };
     let mut begin = Vec::new();
     if let Format::Json = output {
         show_part(recording.part(), &mut begin)?;
     }
-    show(recording, flags, view, ReplaySettings { usual: Speed::Full, is_painted: false }, begin)
+    let settings = ReplaySettings {
+        usual: Speed::Full,
+        is_painted: false,
+        filter: ConnectionFilter::default(),
+    };
+    show(recording, flags, view, settings, begin)
 }
 
 /// Shows a recording in a view, which may depend on the description of the recording. The default
-/// speed is the recorded speed if the terminal is repainted, else full.
+/// speed is the recorded speed if the terminal is repainted, else full. Only connections that match
+/// the filter are shown.
 pub(super) fn show_as(
     file: &Path,
     flags: &Flags,
     is_painted: bool,
+    filter: ConnectionFilter,
     view: impl FnOnce(&Part) -> Result<Box<dyn View + Send>>,
 ) -> Result<ExitCode> {
     privileges::drop_before_reading(file)?;
     let usual = if is_painted { Speed::Times(1.0) } else { Speed::Full };
     let recording = Recording::open(file, flags.max_memory())?;
     let view = view(recording.part())?;
-    show(recording, flags, view, ReplaySettings { usual, is_painted }, Vec::new())
+    show(recording, flags, view, ReplaySettings { usual, is_painted, filter }, Vec::new())
 }
 
 /// The settings of a replay.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct ReplaySettings {
     /// The speed if `--speed` is not given.
     usual: Speed,
     /// Whether the terminal is repainted.
     is_painted: bool,
+    filter: ConnectionFilter,
 }
 
 fn show(
@@ -205,7 +223,7 @@ fn show(
             signals: Signals::of_run()?,
             resized: listen(SignalKind::window_change())?,
             pace: Pace { speed: flags.speed.unwrap_or(settings.usual), began: None },
-            cut: Cut { span: flags.span, start: None, attached: None },
+            cut: Cut { span: flags.span, filter: settings.filter, start: None, attached: None },
         };
         player.play(recording, begin).await
     })
@@ -360,6 +378,7 @@ impl Pace {
 /// reports depend on the start report.
 struct Cut {
     span: Span,
+    filter: ConnectionFilter,
     start: Option<SystemTime>,
     /// The active hooks, if the hooks changed during a part of the recording that is not shown.
     attached: Option<Attached>,
@@ -385,7 +404,7 @@ impl Cut {
                 Report::End(end) => self.has(end.time),
             },
             Record::Events(events) => {
-                events.retain(|event| self.has(event.time));
+                events.retain(|event| self.has(event.time) && self.filter.matches(event));
                 !events.is_empty()
             }
         };

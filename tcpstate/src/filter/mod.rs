@@ -12,12 +12,15 @@
 //! flags -> EventFilter -> KernelFilter -> tcpstate-ebpf/src/event_filter.rs
 //! ```
 //!
+//! Connections are filtered by what is known only at their end: see [`ConnectionFilter`].
+//!
 //! Groups are filtered by the values of their keys: see [`GroupFilter`].
 //!
 //! This module also parses the text of lists. The error for an invalid item contains the item's
 //! position.
 
 mod addresses;
+mod connections;
 mod events;
 mod groups;
 mod list;
@@ -35,6 +38,7 @@ use crate::report::Family;
 pub(crate) use self::list::parse as list;
 pub use self::{
     addresses::Addresses,
+    connections::ConnectionFilter,
     events::{EventFilter, KernelFilter, TooManyNetworks},
     groups::{GroupFilter, NoKey},
     moves::Moves,

@@ -3,9 +3,10 @@
 
 use tcpstate_common::{
     abi::{
-        Config, EventOffsets, FLAG_ATOMIC, FLAG_COOKIES, FLAG_DROP, FLAG_DROP_TRACKED, FLAG_EVENTS,
-        FLAG_FAILURES, FLAG_FAMILIES, FLAG_LOG, FLAG_MAKE_COOKIES, FLAG_NAMESPACES,
-        FLAG_TYPED_TASKS, OwnerOffsets, PidConfig, RecordOffsets, is_plain,
+        Config, ConnectionOffsets, EventOffsets, FLAG_ATOMIC, FLAG_CONNECTIONS, FLAG_COOKIES,
+        FLAG_DROP, FLAG_DROP_TRACKED, FLAG_EVENTS, FLAG_FAILURES, FLAG_FAMILIES, FLAG_LINES,
+        FLAG_LOG, FLAG_MAKE_COOKIES, FLAG_NAMESPACES, FLAG_TYPED_TASKS, OwnerOffsets, PidConfig,
+        RecordOffsets, is_plain,
     },
     histogram::By,
 };
@@ -68,6 +69,11 @@ pub(super) fn of(
         } else {
             OwnerOffsets::default()
         },
+        connections: if options.events.is_some_and(|events| events.connections) {
+            events::connection_offsets(&types.fields)?
+        } else {
+            ConnectionOffsets::default()
+        },
         pids: if options.needs_owners() {
             acceptors::pids(&types.fields)
         } else {
@@ -89,6 +95,8 @@ fn flags(options: &Options, kernel: &Kernel) -> u32 {
         (drops, FLAG_DROP),
         (options.testing.drop_durations, FLAG_DROP_TRACKED),
         (has_events, FLAG_EVENTS),
+        (options.events.is_some_and(|events| events.lines), FLAG_LINES),
+        (options.events.is_some_and(|events| events.connections), FLAG_CONNECTIONS),
         (has_events && kernel.gives_cookies(), FLAG_MAKE_COOKIES),
         (options.by_family, FLAG_FAMILIES),
         (options.failures, FLAG_FAILURES),

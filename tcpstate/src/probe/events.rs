@@ -5,13 +5,14 @@ use aya::{
     maps::{Array, MapData, RingBuf},
 };
 use tcpstate_common::{
-    abi::EventOffsets,
+    abi::{ConnectionOffsets, EventOffsets},
     filter::{FILTER_LOCAL_PORT, FILTER_PORT, FILTER_REMOTE_PORT, PortSet},
 };
 
 use super::{
     Error, btf,
     hooks::{self, Hook},
+    offsets,
     programs::{map_error, take_map},
     providers::Providers,
     socket_table::Capacity,
@@ -38,6 +39,11 @@ const RESETS: &str = "tcp_send_reset";
 /// The options of recording events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventOptions {
+    /// Whether each transition has a record.
+    pub lines: bool,
+    /// Whether the last transition of a socket has the sum of the socket's connection. If `lines`
+    /// is false, only last transitions have records.
+    pub connections: bool,
     /// The size of the ring in bytes: a power of two, and at least one page.
     pub ring_bytes: u32,
     /// The maximum number of sockets whose state is stored between events.
@@ -49,7 +55,13 @@ pub struct EventOptions {
 
 impl Default for EventOptions {
     fn default() -> Self {
-        Self { ring_bytes: RING_BYTES, max_sockets: MAX_SOCKETS, acceptors: None }
+        Self {
+            lines: true,
+            connections: false,
+            ring_bytes: RING_BYTES,
+            max_sockets: MAX_SOCKETS,
+            acceptors: None,
+        }
     }
 }
 
@@ -62,6 +74,10 @@ pub(crate) struct EventHook {
     pub(crate) ring: Option<RingBuf<MapData>>,
     /// The size of the ring in bytes.
     pub(crate) ring_bytes: u32,
+    /// Whether the last transition of a socket has the sum of its connection.
+    pub(crate) has_connections: bool,
+    /// Whether other transitions have records too.
+    has_lines: bool,
     /// The reason why sent RSTs are not observed. The field is `None` if sent RSTs are observed.
     reset_limit: Option<Limit>,
 }
@@ -69,7 +85,8 @@ pub(crate) struct EventHook {
 impl EventHook {
     /// Returns the limits of the recorded events.
     pub(super) fn limits(&self, providers: &Providers) -> Vec<Limit> {
-        let of_minis = Minis::BOTH.into_iter().filter_map(|minis| {
+        let minis = Minis::BOTH.into_iter().filter(|_| self.has_lines);
+        let of_minis = minis.filter_map(|minis| {
             let by = providers.of(minis).provider;
             let effect = match (minis, by) {
                 (Minis::TimeWait, Provider::Polled | Provider::None) => Effect::NoTimeWaitLines,
@@ -91,6 +108,9 @@ pub(super) fn set_map_sizes(
 ) {
     loader.map_max_entries("EVENTS", options.ring_bytes);
     capacity.set_for_sockets(loader);
+    if options.connections {
+        capacity.set(loader, "CONNECTION_SLOTS", "CONNECTION_EXCESS");
+    }
 }
 
 /// Attaches the program that tracks sockets, and the program that reports sent RSTs. If the program
@@ -98,7 +118,7 @@ pub(super) fn set_map_sizes(
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     types: &Types,
-    EventOptions { ring_bytes, .. }: EventOptions,
+    EventOptions { lines, connections, ring_bytes, .. }: EventOptions,
 ) -> Result<EventHook, Error> {
     let ring = RingBuf::try_from(take_map(ebpf, "EVENTS")?).map_err(map_error("open", "EVENTS"))?;
     // The program that reports sent RSTs is attached before the program that tracks sockets, so
@@ -109,7 +129,14 @@ pub(super) fn attach(
         .err()
         .map(|error| Limit::Resets { reason: error.to_string() });
     let program = tracking::attach(ebpf, types)?;
-    Ok(EventHook { program, ring: Some(ring), ring_bytes, reset_limit })
+    Ok(EventHook {
+        program,
+        ring: Some(ring),
+        ring_bytes,
+        has_connections: connections,
+        has_lines: lines,
+        reset_limit,
+    })
 }
 
 /// Stores the port sets of the filter in a map. The port sets are in a map, because they do not fit
@@ -126,6 +153,24 @@ pub(super) fn set_ports(ebpf: &mut Ebpf, filter: &KernelFilter) -> Result<(), Er
         ports.set(index, set, 0).map_err(map_error("update", "PORTS"))?;
     }
     Ok(())
+}
+
+/// Returns the offsets of the fields that are needed for the sums of connections.
+pub(super) fn connection_offsets(btf: &btf::Btf) -> Result<ConnectionOffsets, btf::Error> {
+    // A kernel without MPTCP has no such field.
+    let (is_mptcp, is_mptcp_mask) = offsets::bits(btf, "tcp_sock", "is_mptcp").unwrap_or((0, 0));
+    Ok(ConnectionOffsets {
+        skc_flags: btf.offset("sock_common", "skc_flags", 64)?,
+        bytes_acked: btf.offset("tcp_sock", "bytes_acked", 64)?,
+        bytes_received: btf.offset("tcp_sock", "bytes_received", 64)?,
+        total_retrans: btf.offset("tcp_sock", "total_retrans", 32)?,
+        srtt_us: btf.offset("tcp_sock", "srtt_us", 32)?,
+        snd_una: btf.offset("tcp_sock", "snd_una", 32)?,
+        write_seq: btf.offset("tcp_sock", "write_seq", 32)?,
+        is_mptcp,
+        is_mptcp_mask,
+        reserved: 0,
+    })
 }
 
 /// Returns the offsets of the fields that are needed for recording events but not for counting.

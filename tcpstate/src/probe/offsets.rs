@@ -60,7 +60,7 @@ pub(super) fn verdicts(btf: &Btf) -> Result<(u32, u32), Error> {
 /// Returns the offset of the byte that contains a bit field, and the mask of the field in this
 /// byte. If the bit field crosses a byte boundary, the function returns an error. Bits are counted
 /// from the lowest bit of a byte, as on little-endian machines.
-fn bits(btf: &Btf, structure: &str, path: &str) -> Result<(u32, u32), Error> {
+pub(super) fn bits(btf: &Btf, structure: &str, path: &str) -> Result<(u32, u32), Error> {
     let field = btf.field(structure, path)?;
     mask(field).ok_or_else(|| Error::Width {
         path: format!("{structure}.{path}"),

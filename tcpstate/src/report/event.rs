@@ -9,7 +9,7 @@ use std::{
 
 use tcpstate_common::State;
 
-use super::{Cgroup, CloseReason, Family};
+use super::{Cgroup, CloseReason, Connection, Family};
 
 /// The hook that reported an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +88,8 @@ pub struct Event {
     pub closed_by: Option<Caller>,
     /// The process that called connect(), listen() or accept() for the socket, in the same events.
     pub opened_by: Option<Caller>,
+    /// The connection that ends with this event, if connections are recorded.
+    pub connection: Option<Box<Connection>>,
 }
 
 /// The process that opened or closed a connection.
@@ -123,5 +125,6 @@ pub(crate) fn bare(from: State, to: State) -> Event {
         ended_by: None,
         closed_by: None,
         opened_by: None,
+        connection: None,
     }
 }

@@ -76,6 +76,10 @@ pub struct Losses {
     pub time_wait: u64,
     /// Events of request sockets that were dropped because the ring buffer was full.
     pub syn_recv: u64,
+    /// The part of `dropped` that ends a connection, if connections are recorded.
+    pub dropped_ends: u64,
+    /// The part of `missed` that ends a connection, if connections are recorded.
+    pub missed_ends: u64,
 }
 
 impl Losses {
@@ -83,6 +87,12 @@ impl Losses {
     #[must_use]
     pub fn events(&self) -> u64 {
         self.dropped + self.missed
+    }
+
+    /// Returns the number of connections that ended and have no line.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.dropped_ends + self.missed_ends
     }
 
     /// Returns the number of events of full sockets and mini sockets that have no line.
@@ -109,6 +119,8 @@ impl Losses {
             untracked: self.untracked.saturating_sub(earlier.untracked),
             time_wait: self.time_wait.saturating_sub(earlier.time_wait),
             syn_recv: self.syn_recv.saturating_sub(earlier.syn_recv),
+            dropped_ends: self.dropped_ends.saturating_sub(earlier.dropped_ends),
+            missed_ends: self.missed_ends.saturating_sub(earlier.missed_ends),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod cgroup;
 mod close_reason;
+mod connection;
 pub mod container;
 mod cost;
 pub mod count;
@@ -33,6 +34,7 @@ pub(crate) use self::event::bare;
 pub use self::{
     cgroup::Cgroup,
     close_reason::{CloseReason, CloseReasons, PortReasons, ReasonCounts},
+    connection::{Connection, Role},
     cost::{Cost, Runs},
     event::{Caller, Event, Hook},
     failed_connects::{ConnectFailure, FailedConnects},

@@ -15,7 +15,10 @@ use std::{collections::VecDeque, time::Duration};
 
 use tcpstate_common::{
     State,
-    abi::{EVENT_IS_AMENDABLE, EVENT_SENT_RESET, EventRecord, RecordKind},
+    abi::{
+        ConnectionRecord, ConnectionSum, EVENT_IS_AMENDABLE, EVENT_SENT_RESET, EventRecord,
+        RecordKind,
+    },
 };
 
 /// The maximum time that a record waits for a later record. This time is short compared with the
@@ -30,6 +33,16 @@ const MAX_DISTANCE: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Coalescer {
     records: VecDeque<EventRecord>,
+    /// The sums of the connections whose last events wait, in the order of these events.
+    sums: VecDeque<ConnectionSum>,
+}
+
+/// A record that no later record can change. The last event of a connection has the sum of the
+/// connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Settled {
+    pub(super) event: EventRecord,
+    pub(super) sum: Option<ConnectionSum>,
 }
 
 impl Coalescer {
@@ -48,9 +61,8 @@ impl Coalescer {
                 }
             }
             kind => {
-                let is_second = [State::SynSent, State::SynRecv].iter().any(|&state| {
-                    record.from == state as u8 && kind == RecordKind::Transition as u8
-                });
+                let is_second = is_of_full_socket(kind)
+                    && [State::SynSent as u8, State::SynRecv as u8].contains(&record.from);
                 if is_second
                     && let Some(at) = self.find_amendable(&record, |first| first.to == record.from)
                 {
@@ -61,12 +73,18 @@ impl Coalescer {
         }
     }
 
+    /// Adds the record of a connection.
+    pub(super) fn push_connection(&mut self, ConnectionRecord { event, sum }: ConnectionRecord) {
+        self.sums.push_back(sum);
+        self.push(event);
+    }
+
     /// Returns the oldest record, if no later record can change the oldest record.
     ///
     /// `now` is the monotonic time. The caller passes the current time only if the ring buffer is
     /// empty. If the ring buffer is not empty, the time of the newest record is used as the current
     /// time.
-    pub(super) fn pop(&mut self, now: Option<Duration>) -> Option<EventRecord> {
+    pub(super) fn pop(&mut self, now: Option<Duration>) -> Option<Settled> {
         let first = self.records.front()?;
         if first.flags & EVENT_IS_AMENDABLE != 0 {
             let newest = self.records.back().map_or(0, |last| last.time);
@@ -75,12 +93,14 @@ impl Coalescer {
                 return None;
             }
         }
-        self.records.pop_front()
+        self.pop_anyway()
     }
 
     /// Returns the oldest record, even if a later record could change the oldest record.
-    pub(super) fn pop_anyway(&mut self) -> Option<EventRecord> {
-        self.records.pop_front()
+    pub(super) fn pop_anyway(&mut self) -> Option<Settled> {
+        let event = self.records.pop_front()?;
+        let has_sum = event.kind == RecordKind::Connection as u8;
+        Some(Settled { event, sum: if has_sum { self.sums.pop_front() } else { None } })
     }
 
     /// Returns the index of the last record of this socket that a later record may change.
@@ -96,6 +116,11 @@ impl Coalescer {
         let back = self.records.range(near..).rev().position(is_other)?;
         Some(self.records.len() - 1 - back)
     }
+}
+
+/// Returns whether a record of this kind is a transition of a full socket.
+pub(super) fn is_of_full_socket(kind: u8) -> bool {
+    kind == RecordKind::Transition as u8 || kind == RecordKind::Connection as u8
 }
 
 /// Copies fields from a socket's second record to the socket's first record. The first record of
@@ -136,10 +161,14 @@ mod tests {
         coalescer
     }
 
+    fn event(settled: Option<Settled>) -> Option<EventRecord> {
+        settled.map(|settled| settled.event)
+    }
+
     #[test]
     fn complete_records_do_not_wait() {
         let mut coalescer = coalescer(&[line(1, 5, State::Established, State::FinWait1, 0)]);
-        assert_eq!(coalescer.pop(None).map(|record| record.socket), Some(1));
+        assert_eq!(event(event(coalescer.pop(None)).map(|record| record.socket)), Some(1));
         assert_eq!(coalescer.pop(None), None);
     }
 
@@ -149,8 +178,8 @@ mod tests {
         let other = line(2, 2 * MS, State::Established, State::FinWait1, 0);
         let mut coalescer = coalescer(&[amendable, other]);
         assert_eq!(coalescer.pop(Some(Duration::from_millis(10))), None);
-        assert_eq!(coalescer.pop(Some(Duration::from_millis(11))), Some(amendable));
-        assert_eq!(coalescer.pop(None), Some(other));
+        assert_eq!(event(coalescer.pop(Some(Duration::from_millis(11)))), Some(amendable));
+        assert_eq!(event(coalescer.pop(None)), Some(other));
     }
 
     #[test]
@@ -159,7 +188,7 @@ mod tests {
         let mut coalescer = coalescer(&[amendable]);
         assert_eq!(coalescer.pop(None), None);
         coalescer.push(line(2, 11 * MS, State::Established, State::FinWait1, 0));
-        assert_eq!(coalescer.pop(None), Some(amendable));
+        assert_eq!(event(coalescer.pop(None)), Some(amendable));
     }
 
     #[test]
@@ -169,8 +198,8 @@ mod tests {
             line(2, 2, State::FinWait2, State::Close, EVENT_IS_AMENDABLE),
             record(1, 3, RecordKind::ResetSent),
         ]);
-        assert_eq!(coalescer.pop(None).map(|end| end.flags), Some(EVENT_SENT_RESET));
-        assert_eq!(coalescer.pop_anyway().map(|end| end.flags), Some(EVENT_IS_AMENDABLE));
+        assert_eq!(event(event(coalescer.pop(None)).map(|end| end.flags)), Some(EVENT_SENT_RESET));
+        assert_eq!(event(coalescer.pop_anyway()).map(|end| end.flags), Some(EVENT_IS_AMENDABLE));
         assert_eq!(coalescer.pop_anyway(), None);
     }
 
@@ -192,9 +221,31 @@ mod tests {
             line(2, 2, State::Close, State::SynSent, EVENT_IS_AMENDABLE),
             port(40_000, line(1, 3, State::SynSent, State::Established, 0)),
         ]);
-        let ports: Vec<_> = std::iter::from_fn(|| coalescer.pop_anyway())
+        let ports: Vec<_> = std::iter::from_fn(|| event(coalescer.pop_anyway()))
             .map(|record| (record.socket, record.local_port))
             .collect();
         assert_eq!(ports, [(1, 40_000), (2, 0), (1, 40_000)]);
+    }
+
+    #[test]
+    fn connections_keep_their_sums_and_complete_the_first_event() {
+        let last = |socket, from, flags| {
+            let kind = RecordKind::Connection as u8;
+            EventRecord { kind, local_port: 7, ..line(socket, 9, from, State::Close, flags) }
+        };
+        let connection = |event, marks| {
+            let sum = ConnectionSum { marks, ..ConnectionSum::default() };
+            ConnectionRecord { event, sum }
+        };
+        let mut coalescer =
+            coalescer(&[line(1, 1, State::Close, State::SynSent, EVENT_IS_AMENDABLE)]);
+        coalescer.push_connection(connection(last(1, State::SynSent, 0), 1));
+        let amendable = last(2, State::FinWait2, EVENT_IS_AMENDABLE);
+        coalescer.push_connection(connection(amendable, 2));
+        coalescer.push(record(2, 10, RecordKind::ResetSent));
+        let shown: Vec<_> = std::iter::from_fn(|| coalescer.pop_anyway())
+            .map(|it| (it.event.local_port, it.event.flags, it.sum.map(|sum| sum.marks)))
+            .collect();
+        assert_eq!(shown, [(7, 0, None), (7, 0, Some(1)), (7, EVENT_SENT_RESET, Some(2))]);
     }
 }

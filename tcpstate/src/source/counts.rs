@@ -157,6 +157,13 @@ impl Counts {
         self.transitions.iter().sum()
     }
 
+    /// Returns the number of transitions that ended a connection. The close of a listener is none.
+    #[must_use]
+    pub fn connection_ends(&self) -> u64 {
+        let from = State::ALL.iter().filter(|from| !matches!(from, State::Close | State::Listen));
+        from.map(|&from| self.transitions(from, State::Close)).sum()
+    }
+
     /// Returns how much each count has grown since an earlier cut.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {

@@ -13,10 +13,18 @@ use aya::maps::{MapData, RingBuf};
 use nix::time::{ClockId, clock_gettime};
 use tcpstate_common::{
     State,
-    abi::{COMM_BYTES, EVENT_IS_AMENDABLE, EventRecord, NO_PID, RecordKind, UNKNOWN_DURATION},
+    abi::{
+        COMM_BYTES, ConnectionRecord, EVENT_IS_AMENDABLE, EventRecord, NO_PID, RecordKind,
+        UNKNOWN_DURATION,
+    },
 };
 
-use super::{cgroups::Resolver, close_reason, coalesce::Coalescer};
+use super::{
+    cgroups::Resolver,
+    close_reason,
+    coalesce::{Coalescer, Settled, is_of_full_socket},
+    connections,
+};
 use crate::{
     procfs::time::monotonic_offset,
     report::{Caller, Cgroup, Event, Family, Hook},
@@ -29,7 +37,7 @@ fn event_of(
     cgroup: impl FnOnce(&EventRecord) -> Option<Arc<Cgroup>>,
 ) -> Option<Event> {
     let hook = match record.kind {
-        kind if kind == RecordKind::Transition as u8 => Hook::Transitions,
+        kind if is_of_full_socket(kind) => Hook::Transitions,
         kind if kind == RecordKind::TimeWait as u8 => Hook::TimeWait,
         kind if kind == RecordKind::SynRecv as u8 => Hook::SynRecv,
         _ => return None,
@@ -81,6 +89,7 @@ fn event_of(
         ended_by,
         closed_by: closer.filter(|_| has_ends),
         opened_by: owner.filter(|_| has_ends),
+        connection: None,
     })
 }
 
@@ -115,16 +124,19 @@ pub struct Events {
     max_records: usize,
     coalescer: Coalescer,
     cgroups: Resolver,
+    /// Whether the hooks observe births of time-wait sockets.
+    sees_time_wait: bool,
     /// The monotonic clock of this process minus the clock of the records, in nanoseconds.
     offset: i64,
 }
 
 impl Events {
-    pub(crate) fn new(ring: RingBuf<MapData>, bytes: u32) -> Self {
+    pub(crate) fn new(ring: RingBuf<MapData>, bytes: u32, sees_time_wait: bool) -> Self {
         let max_records = bytes as usize / size_of::<EventRecord>();
         let (coalescer, cgroups) = (Coalescer::default(), Resolver::for_sockets());
         // If the offset is unknown, the run has the limit `Clock`.
-        Self { ring, max_records, coalescer, cgroups, offset: monotonic_offset().unwrap_or(0) }
+        let offset = monotonic_offset().unwrap_or(0);
+        Self { ring, max_records, coalescer, cgroups, sees_time_wait, offset }
     }
 
     /// Returns the maximum number of events that fit in the ring buffer.
@@ -157,21 +169,26 @@ impl Events {
     fn collect(
         &mut self,
         max: usize,
-        mut next: impl FnMut(&mut Self) -> Option<EventRecord>,
+        mut next: impl FnMut(&mut Self) -> Option<Settled>,
     ) -> Vec<Event> {
         // The time is computed for each call, because the wall clock may be set between calls.
         let clock = Clock::now(self.offset);
         let mut events = Vec::new();
         while events.len() < max {
-            let Some(record) = next(self) else { break };
-            events.extend(event_of(&record, &clock, |record| {
+            let Some(Settled { event: record, sum }) = next(self) else { break };
+            let event = event_of(&record, &clock, |record| {
                 // The cgroup of an event is the cgroup of a full socket.
-                let is_full = record.kind == RecordKind::Transition as u8;
+                let is_full = is_of_full_socket(record.kind);
                 let pid = Some(record.pid).filter(|&pid| is_full && pid != 0 && pid != NO_PID);
                 let cookie = Some(record.cookie).filter(|&cookie| cookie != 0);
                 let age = clock.of_records().saturating_sub(Duration::from_nanos(record.time));
                 self.cgroups.of_socket(record.cgroup, pid, cookie, age)
-            }));
+            });
+            let Some(mut event) = event else { continue };
+            let opened = |born| UNIX_EPOCH + clock.since_1970 + clock.here(born);
+            event.connection = sum
+                .map(|sum| Box::new(connections::of(&record, &sum, opened, self.sees_time_wait)));
+            events.push(event);
         }
         events
     }
@@ -180,14 +197,20 @@ impl Events {
     /// contained a record.
     fn take_in(&mut self) -> bool {
         let Some(item) = self.ring.next() else { return false };
-        if item.len() >= size_of::<EventRecord>() {
-            // SAFETY: the BPF programs write whole records, and every bit pattern is a valid
-            // `EventRecord`. The function `read_unaligned` needs no alignment.
-            let record = unsafe { ptr::read_unaligned(item.as_ptr().cast::<EventRecord>()) };
+        if let Some(record) = read::<ConnectionRecord>(&item) {
+            self.coalescer.push_connection(record);
+        } else if let Some(record) = read::<EventRecord>(&item) {
             self.coalescer.push(record);
         }
         true
     }
+}
+
+/// Reads a record if the bytes have its size. Records of other kinds have other sizes.
+fn read<T: aya::Pod>(bytes: &[u8]) -> Option<T> {
+    // SAFETY: the type is plain old data, for which every bit pattern is valid. The function
+    // `read_unaligned` needs no alignment.
+    (bytes.len() == size_of::<T>()).then(|| unsafe { ptr::read_unaligned(bytes.as_ptr().cast()) })
 }
 
 /// The current times of the clocks.

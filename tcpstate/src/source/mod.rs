@@ -5,6 +5,7 @@ mod by_owner;
 pub mod cgroups;
 mod close_reason;
 mod coalesce;
+mod connections;
 mod counts;
 mod events;
 #[cfg(any(test, feature = "fuzz"))]

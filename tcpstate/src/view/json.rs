@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 use tcpstate_common::State;
 
 use super::{
-    View,
-    events::{Texts, close_reason, json_line},
+    View, connections,
+    events::{EventLines, Texts, close_reason, json_line},
     groups::{self, GroupOrder, Span},
     json_lines::{add_list, serialize, write_line},
     number::{rate, rfc3339},
@@ -28,13 +28,14 @@ pub(super) const VERSION: u32 = 1;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json {
     order: GroupOrder,
+    lines: EventLines,
 }
 
 impl Json {
-    /// Creates a view that shows groups in this order.
+    /// Creates a view that shows groups in this order, and these lines for events.
     #[must_use]
-    pub fn new(order: GroupOrder) -> Self {
-        Self { order }
+    pub fn new(order: GroupOrder, lines: EventLines) -> Self {
+        Self { order, lines }
     }
 }
 
@@ -44,7 +45,7 @@ impl View for Json {
             Report::Start(start) => show_start(start, out),
             Report::Snapshot(snapshot) => {
                 let groups = self.group_lines(snapshot, Span::Interval);
-                write_line(&snapshot_line("snapshot", snapshot, groups.len())?, out)?;
+                write_line(&self.snapshot_line("snapshot", snapshot, groups.len())?, out)?;
                 show_namespaces(snapshot, out)?;
                 groups.iter().try_for_each(|line| write_line(line, out))
             }
@@ -66,22 +67,43 @@ impl View for Json {
                         write_line(&line, out)?;
                     }
                 }
-                write_line(&snapshot_line("end", snapshot, groups.len())?, out)
+                write_line(&self.snapshot_line("end", snapshot, groups.len())?, out)
             }
         }
     }
 
     fn show_events(&mut self, events: &[Event], out: &mut dyn Write) -> io::Result<()> {
         let (mut line, mut texts) = (Vec::new(), Texts::default());
+        let mut of_connections = connections::Texts::default();
         events.iter().try_for_each(|event| {
             line.clear();
-            serialize(&json_line(event, &mut texts), &mut line)?;
+            if self.lines.transitions {
+                serialize(&json_line(event, &mut texts), &mut line)?;
+            }
+            if self.lines.connections
+                && let Some(connection) = &event.connection
+            {
+                let json = connections::json_line(event, connection, &mut of_connections);
+                serialize(&json, &mut line)?;
+            }
             out.write_all(&line)
         })
     }
 }
 
 impl Json {
+    fn snapshot_line(&self, kind: &str, snapshot: &Snapshot, groups: usize) -> io::Result<Value> {
+        let mut line = snapshot_line(kind, snapshot, groups)?;
+        if let (true, Some(losses)) = (self.lines.connections, &snapshot.losses) {
+            line["lost_connections"] = json!(losses.connections());
+            line["lost_connections_by_cause"] = json!({
+                "ring": losses.dropped_ends,
+                "missed": losses.missed_ends,
+            });
+        }
+        Ok(line)
+    }
+
     /// Returns a line for each group of a snapshot.
     fn group_lines(&self, snapshot: &Snapshot, span: Span) -> Vec<Value> {
         let Some(owners) = &snapshot.owners else { return Vec::new() };

@@ -2,6 +2,7 @@
 //! writes to the writer that the caller passes.
 
 mod block;
+mod connections;
 pub mod count;
 mod csv;
 pub mod doctor;
@@ -30,8 +31,9 @@ mod values;
 use std::io::{self, Write};
 
 pub use self::{
+    connections::{ConnectionCsv, ConnectionTable},
     csv::Csv,
-    events::{Clock, EventCsv, EventTable},
+    events::{Clock, EventCsv, EventLines, EventTable},
     features::{Form as FeatureForm, show_features},
     groups::{GroupOrder, SortBy},
     heat::Heat,

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
-use super::{json::VERSION, json_lines::write_line};
+use super::{EventLines, json::VERSION, json_lines::write_line};
 use crate::recording::Part;
 
 /// Writes one JSON object.
@@ -16,8 +16,17 @@ pub fn show_part(part: &Part, out: &mut dyn Write) -> io::Result<()> {
         "file": part.number,
         "program": part.program,
         "has_events": part.has_events,
+        "has_connections": part.has_connections,
         "by": part.by.iter().map(|key| key.label()).collect::<Vec<_>>(),
         "sysctls": part.sysctls,
     });
     write_line(&line, out)
+}
+
+impl Part {
+    /// Returns the lines that the recorded events have.
+    #[must_use]
+    pub fn lines(&self) -> EventLines {
+        EventLines { transitions: self.has_events, connections: self.has_connections }
+    }
 }

@@ -12,7 +12,7 @@ use clap::{Args, value_parser};
 use crate::{
     aggregate::Reconcile,
     command::{
-        duration, event_filter, events,
+        connections, duration, event_filter, events,
         help::{ADVANCED, OUTPUT},
         owners,
         program::{self, Program},
@@ -20,7 +20,7 @@ use crate::{
         stdout::{Format, OutputFlag},
         values::{self, NetnsFlag, named},
     },
-    filter::{EventFilter, GroupFilter},
+    filter::{ConnectionFilter, EventFilter, GroupFilter},
     probe::{MAX_NAMESPACES, Options},
     report::{Provider, Transitions},
 };
@@ -34,13 +34,15 @@ use crate::{
 /// of help. In a pipe, or with TERM=dumb, each interval prints a block of text.
 ///
 /// Filters are combined with AND. A list such as 80,443 matches each of its items, and unknown
-/// fields match no filter. Filters need --events, which evaluates them in the kernel, or --by,
-/// which shows the groups with matching keys. Only --family also selects the sockets of the gauges.
+/// fields match no filter. Filters need --events or --connections, which evaluate them in the
+/// kernel, or --by, which shows the groups with matching keys. Only --family also selects the sockets of the gauges.
 #[derive(Debug, Args)]
 #[command(before_long_help = "\
 Examples:
   sudo tcpstate trace                         gauges and rates, every second
   sudo tcpstate trace --events                one line for each transition
+  sudo tcpstate trace --connections           one line for each connection
+  sudo tcpstate trace --connections --failed  only connects that failed
   sudo tcpstate trace -i 10s -d 1m -o json    six snapshots for programs
   sudo tcpstate trace --by process            which process makes TIME_WAITs
   sudo tcpstate trace --by remote,remote-port --sort failed
@@ -65,7 +67,7 @@ pub(in crate::command) struct Arguments {
     /// Time between snapshots, at least 50ms [default: 1s]
     ///
     /// Time between snapshots, such as 500ms, 2s or 1m. A number without a unit is in seconds. With
-    /// --events, snapshots are printed only if --interval is given.
+    /// --events or --connections, snapshots are printed only if --interval is given.
     #[arg(short, long, value_name = "TIME", allow_hyphen_values = true, value_parser = duration::parse_interval)]
     pub(super) interval: Option<Duration>,
 
@@ -118,13 +120,16 @@ pub(in crate::command) struct Arguments {
     pub(super) events: events::Flags,
 
     #[command(flatten)]
+    pub(super) connections: connections::Flags,
+
+    #[command(flatten)]
     pub(super) owners: owners::Flags,
 
     /// Show the frequency of each transition
     ///
     /// Show the number, rate and share of each transition as a heat map and as bars, instead of the
     /// gauges.
-    #[arg(long, conflicts_with = "events", help_heading = OUTPUT)]
+    #[arg(long, conflicts_with = "lines", help_heading = OUTPUT)]
     pub(super) matrix: bool,
 
     /// Scan again: auto, off or TIME
@@ -199,7 +204,7 @@ impl Arguments {
     /// Returns the interval of snapshots, and whether snapshots are shown.
     pub(super) fn snapshots(&self) -> (Duration, bool) {
         const USUAL: Duration = Duration::from_secs(1);
-        (self.interval.unwrap_or(USUAL), self.interval.is_some() || !self.events.events)
+        (self.interval.unwrap_or(USUAL), self.interval.is_some() || !self.events.are_given())
     }
 
     /// Returns the options of the tracer.
@@ -228,11 +233,21 @@ impl Arguments {
     /// Returns the filter of all flags. The filter selects groups if there are groups, and else
     /// events.
     fn filter(&self) -> Result<EventFilter> {
-        Ok(self.connection.narrow(self.filter.filter()?)?)
+        let filter = self.connection.narrow(self.filter.filter()?)?;
+        // The duration of a connection is known only at its end.
+        let min_duration = filter.min_duration.filter(|_| !self.events.are_connections());
+        Ok(EventFilter { min_duration, ..filter })
+    }
+
+    /// Returns the filter of ended connections.
+    pub(super) fn connection_filter(&self) -> ConnectionFilter {
+        let min_duration = self.connection.min_duration();
+        let min_duration = min_duration.filter(|_| self.events.are_connections());
+        ConnectionFilter { min_duration, ..self.connections.filter() }
     }
 
     fn has_groups(&self) -> bool {
-        !self.events.events && !self.owners.keys().is_empty()
+        !self.events.are_given() && !self.owners.keys().is_empty()
     }
 
     /// Returns the filter of groups, which keeps all groups if there are no conditions.
@@ -251,11 +266,18 @@ impl Arguments {
         if let (true, false, Some(flag)) = (has_snapshots, self.has_groups(), condition) {
             return Err(event_filter::Error::Gauges(flag).into());
         }
+        if let (true, Some(flag)) = (self.events.are_connections(), self.filter.given_moves()) {
+            return Err(connections::Error::Moves(flag).into());
+        }
         self.owners.require_snapshots(has_snapshots)?;
         self.program.require_processes(has_snapshots, self.owners.keys())?;
         match self.format.output {
-            _ if !has_snapshots && self.count.is_some() => Err(events::Conflict::Count.into()),
-            Format::Csv if has_snapshots && self.events.events => Err(events::Conflict::Csv.into()),
+            _ if !has_snapshots && self.count.is_some() => {
+                Err(events::Conflict::Count(self.events.name()).into())
+            }
+            Format::Csv if has_snapshots && self.events.are_given() => {
+                Err(events::Conflict::Csv(self.events.name()).into())
+            }
             _ => Ok(()),
         }
     }
@@ -271,7 +293,8 @@ mod tests {
 
     #[test]
     fn live_flags_conflict_with_replay() {
-        let of_views = ["output", "events", "utc", "monotonic", "matrix", "by", "top", "sort"];
+        let lines = ["events", "connections", "failed", "ended_by", "utc", "monotonic"];
+        let of_views = [&lines[..], &["output", "matrix", "by", "top", "sort"]].concat();
         refused_by_replay::assert_complete::<Arguments>(&LIVE, &of_views);
     }
 }

@@ -11,7 +11,7 @@ use anyhow::Result;
 
 pub(super) use self::arguments::Arguments;
 use super::{
-    bpf_log, events, foreground,
+    bpf_log, connections, events, foreground,
     keys::Keys,
     output::Output,
     pace::{Pace, Paced},
@@ -30,16 +30,25 @@ use crate::{
     filter::GroupFilter,
     report::{Key, Report, Snapshot, Verdict},
     tracer::Tracer,
-    view::{Csv, EventCsv, EventTable, Heat, Json, Screen, Table, TerminalCaps, View},
+    view::{
+        ConnectionCsv, ConnectionTable, Csv, EventCsv, EventLines, EventTable, Heat, Json, Screen,
+        Table, TerminalCaps, View,
+    },
 };
 
 /// Runs `tcpstate trace`.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(file) = &arguments.replay {
         let is_painted = has_screen(arguments);
-        return replay::show_as(file, &arguments.replayed, is_painted, |part| {
+        let filter = arguments.connection_filter();
+        return replay::show_as(file, &arguments.replayed, is_painted, filter, |part| {
             arguments.owners.require_recorded(file, &part.by)?;
-            Ok(view(arguments, &part.by))
+            if arguments.events.are_connections() {
+                connections::require_recorded(file, part)?;
+            }
+            let has_lines = arguments.events.are_given();
+            let lines = if has_lines { arguments.events.lines() } else { part.lines() };
+            Ok(view(arguments, &part.by, lines))
         });
     }
     // The program must not inherit the confinement.
@@ -64,12 +73,13 @@ async fn trace(arguments: &Arguments, mut program: Program) -> Result<ExitCode> 
     let loss_warner = events::LossWarner::since(tracer.losses()?);
     let events = tracer.take_events();
     privileges::keep_for_run(tracer.probe(), arguments.record.is_wanted(), program.is_given())?;
-    let recorder = arguments.record.begin(events.is_some(), arguments.owners.keys())?;
+    let recorder = arguments.record.begin(arguments.events.lines(), arguments.owners.keys())?;
     program.start().inspect_err(|_| record::discard(&arguments.record, recorder.clone()))?;
     let mut keys = Keys::start(has_screen(arguments))?;
-    let view = view(arguments, arguments.owners.keys());
+    let view = view(arguments, arguments.owners.keys(), arguments.events.lines());
     let view = foreground::only(keys.with_help(view), has_screen(arguments));
-    let output = Output::start(record::recorded(view, recorder.clone()), events)?;
+    let view = record::recorded(view, recorder.clone());
+    let output = Output::start(view, events, arguments.connection_filter())?;
     output.offer(|| anyhow::Ok(Report::Start(tracer.start_report())))?;
     let (interval, has_snapshots) = arguments.snapshots();
     let interval = has_snapshots.then_some(interval);
@@ -111,12 +121,13 @@ fn caps(arguments: &Arguments) -> Option<TerminalCaps> {
 fn has_screen(arguments: &Arguments) -> bool {
     caps(arguments).is_some()
         && matches!(arguments.format.output, Format::Table)
-        && !arguments.events.events
+        && !arguments.events.are_given()
 }
 
-/// Returns the view for the reports. `by` has the keys of the groups.
-fn view(arguments: &Arguments, by: &[Key]) -> Box<dyn View + Send> {
-    let has_events = arguments.events.events;
+/// Returns the view for the reports. `by` has the keys of the groups. `lines` are the lines of a
+/// JSON view.
+fn view(arguments: &Arguments, by: &[Key], lines: EventLines) -> Box<dyn View + Send> {
+    let has_events = arguments.events.lines().transitions;
     let order = arguments.owners.order();
     match (arguments.format.output, caps(arguments)) {
         (Format::Table, caps) if arguments.matrix => Box::new(Heat::new(caps, terminal::size)),
@@ -125,12 +136,18 @@ fn view(arguments: &Arguments, by: &[Key]) -> Box<dyn View + Send> {
             let is_terminal = io::stdout().is_terminal();
             Box::new(if is_terminal { table.on_terminal(terminal::size) } else { table })
         }
+        (Format::Table, _) if arguments.events.are_connections() => {
+            let table = ConnectionTable::new(arguments.events.clock()).with_order(order);
+            let is_terminal = io::stdout().is_terminal();
+            Box::new(if is_terminal { table.on_terminal(terminal::size) } else { table })
+        }
+        (Format::Csv, _) if arguments.events.are_connections() => Box::new(ConnectionCsv),
         (Format::Csv, _) if has_events => Box::new(EventCsv),
         (Format::Table, Some(caps)) => {
             Box::new(Screen::new(caps, terminal::size).with_order(order))
         }
         (Format::Table, None) => Box::new(Table::new(order)),
-        (Format::Json, _) => Box::new(Json::new(order)),
+        (Format::Json, _) => Box::new(Json::new(order, lines)),
         (Format::Csv, _) => Box::new(Csv::new(by.to_vec(), order)),
     }
 }

@@ -15,6 +15,7 @@ use minicbor::{Decode, Encode};
 
 use super::{
     MAX_EVENTS, Malformed,
+    connections::Connections,
     limited::{Bytes, List},
     table::{Nanos, Number, Wire as _},
 };
@@ -103,6 +104,9 @@ pub(super) struct Events {
     closed_by: Callers,
     #[cbor(n(20), default)]
     opened_by: Callers,
+    /// The connections that end in these events.
+    #[n(21)]
+    connections: Option<Connections>,
 }
 
 /// The columns of the processes that opened or closed connections.
@@ -130,7 +134,8 @@ impl Callers {
 
 impl From<&[Event]> for Events {
     fn from(events: &[Event]) -> Self {
-        let mut columns = Self::default();
+        let connections = Connections::of(events);
+        let mut columns = Self { connections, ..Self::default() };
         let (mut addresses, mut texts) = (Indices::default(), Indices::default());
         let (mut monotonic_before, mut ahead_before) = (0, 0);
         for event in events {
@@ -155,6 +160,7 @@ impl From<&[Event]> for Events {
                 closed_by,
                 opened_by,
                 cgroup,
+                connection: _,
             } = event;
             let (monotonic, Nanos(wall)) = (Nanos::of(monotonic).0.cast_signed(), Nanos::of(time));
             let ahead = wall.cast_signed().wrapping_sub(monotonic);
@@ -318,7 +324,11 @@ impl Events {
                     .and_then(|by| CloseReason::ALL.get(usize::from(by)).copied()),
                 closed_by: self.closed_by.read(row, &texts)?,
                 opened_by: self.opened_by.read(row, &texts)?,
+                connection: None,
             });
+        }
+        if let Some(connections) = self.connections.take() {
+            connections.add_to(&mut events, budget)?;
         }
         Ok(events)
     }

@@ -7,6 +7,7 @@
 //! as missing in older recordings, and an old program skips the new field. If a change is neither a
 //! new optional field nor a new kind of record, the format needs a new version.
 
+mod connections;
 mod events;
 mod histograms;
 mod limited;

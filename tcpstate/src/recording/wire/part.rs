@@ -41,6 +41,9 @@ pub struct Part {
     #[cbor(n(5), decode_with = "decode_keys", encode_with = "encode_keys", nil = "no_keys")]
     #[cbor(is_nil = "Vec::is_empty")]
     pub by: Vec<Key>,
+    /// Whether the last event of each connection contains the sum of the connection.
+    #[cbor(n(6), default)]
+    pub has_connections: bool,
 }
 
 impl Part {

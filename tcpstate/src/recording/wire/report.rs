@@ -148,6 +148,8 @@ wire! {
         2 untracked: u64,
         3 time_wait: Newer,
         4 syn_recv: Newer,
+        5 dropped_ends: Newer,
+        6 missed_ends: Newer,
     }
 
     CloseReasons is report::CloseReasons {

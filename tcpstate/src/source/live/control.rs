@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tcpstate_common::abi::{CONTROL_BUFFER, CONTROL_EVENTS, CpuSlots};
+use tcpstate_common::abi::{CONTROL_BUFFER, CONTROL_EVENTS, CpuSlots, EventLosses};
 
 use super::{Live, losses::Cut, processor_time};
 use crate::{
@@ -42,7 +42,7 @@ impl Live {
             Some(namespaces) => Some(namespaces.read(inactive, &names)?),
             None => None,
         };
-        let losses = self.losses_at_cut(is_recording, inactive, counts.total())?;
+        let losses = self.losses_at_cut(is_recording, inactive, &counts)?;
         let histograms = self.drain_histograms(u32::from(inactive != 0))?;
         let runs = self.runs()?;
         let process_time = processor_time::of_process()?;
@@ -84,12 +84,18 @@ impl Live {
         &mut self,
         is_recording: bool,
         inactive: usize,
-        total: u64,
+        counts: &Counts,
     ) -> Result<Option<Losses>, Error> {
-        let of_cpus = self.event_losses()?;
+        let of_cpus = &self.event_losses()?;
         let skipped = self.probe.missed_events()?;
-        self.coverage.add(Cut { is_recording, inactive, total, of_cpus: &of_cpus, skipped });
-        Ok(self.losses_of(&of_cpus))
+        let (total, tracked): (_, fn(&EventLosses) -> _) = (counts.total(), |cpu| cpu.tracked);
+        let cut = Cut { is_recording, inactive, total, of_cpus, tracked, skipped };
+        self.coverage.add(cut);
+        if self.probe.events.as_ref().is_some_and(|events| events.has_connections) {
+            let tracked: fn(&EventLosses) -> _ = |cpu| cpu.tracked_ends;
+            self.ends.add(Cut { total: counts.connection_ends(), tracked, ..cut });
+        }
+        Ok(self.losses_of(of_cpus))
     }
 
     fn drain_histograms(&mut self, inactive: u32) -> Result<Option<Arc<Timed>>, Error> {

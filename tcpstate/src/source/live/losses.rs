@@ -11,7 +11,8 @@ use tcpstate_common::abi::EventLosses;
 
 use crate::report::Losses;
 
-/// The two counts of full sockets' events at the last cut, and their difference.
+/// The two counts of full sockets' events of one kind at the last cut, and their difference. The
+/// kinds are all events, and the events that end a connection.
 ///
 /// Only events while the control bit for events is set are included, because the tracking program
 /// counts only these events.
@@ -46,6 +47,8 @@ pub(super) struct Cut<'a> {
     pub(super) total: u64,
     /// The counters of each CPU, read after the cut.
     pub(super) of_cpus: &'a [EventLosses],
+    /// Returns the numbers of events that the tracking program of a CPU handled, for each buffer.
+    pub(super) tracked: fn(&EventLosses) -> [u64; 2],
     /// How often the kernel had skipped the tracking program, for the sockets of the whole host.
     pub(super) skipped: u64,
 }
@@ -63,7 +66,8 @@ impl Coverage {
     /// If the counting program missed more events than the tracking program, the difference is
     /// negative, and the function stores 0.
     pub(super) fn add(&mut self, cut: Cut<'_>) {
-        let tracked = |buffer| cut.of_cpus.iter().map(|cpu| cpu.tracked[buffer]).sum::<u64>();
+        let tracked =
+            |buffer: usize| cut.of_cpus.iter().map(|cpu| (cut.tracked)(cpu)[buffer]).sum::<u64>();
         if cut.is_recording {
             self.counted += cut.total.saturating_sub(self.total);
         }
@@ -83,10 +87,13 @@ impl Coverage {
         self.missed
     }
 
-    /// Returns the numbers of events without a line. The number of missed events is the number at
-    /// the last cut. All other numbers are those in `of_cpus`.
-    pub(super) fn losses(&self, of_cpus: &[EventLosses]) -> Losses {
+    /// Returns the numbers of events without a line. The numbers of missed events are the numbers
+    /// at the last cut: of all events, and of the events that end a connection. All other numbers
+    /// are those in `of_cpus`.
+    pub(super) fn losses(&self, ends: &Self, of_cpus: &[EventLosses]) -> Losses {
         Losses {
+            dropped_ends: of_cpus.iter().map(|cpu| cpu.dropped_ends).sum(),
+            missed_ends: ends.missed,
             dropped: of_cpus.iter().map(|cpu| cpu.dropped).sum(),
             missed: self.missed,
             untracked: of_cpus.iter().map(|cpu| cpu.untracked).sum(),
@@ -116,8 +123,10 @@ mod tests {
             let mut of_cpus = vec![EventLosses::default(); cpus];
             of_cpus[index % cpus].tracked = tracked;
             let inactive = index % 2;
-            coverage.add(Cut { is_recording, inactive, total, of_cpus: &of_cpus, skipped: 0 });
-            coverage.losses(&of_cpus).missed
+            let tracked = |cpu: &EventLosses| cpu.tracked;
+            let of_cpus = &of_cpus;
+            coverage.add(Cut { is_recording, inactive, total, of_cpus, tracked, skipped: 0 });
+            coverage.losses(&Coverage::default(), of_cpus).missed
         };
         cuts.iter().enumerate().map(cut).collect()
     }
@@ -164,7 +173,9 @@ mod tests {
     #[test]
     fn a_cut_is_useful_after_skipped_runs_or_traffic() {
         let of_cpus = [EventLosses { tracked: [9, 1], ..EventLosses::default() }];
-        let cut = Cut { is_recording: true, inactive: 0, total: 9, of_cpus: &of_cpus, skipped: 3 };
+        let tracked = |cpu: &EventLosses| cpu.tracked;
+        let of_cpus = &of_cpus;
+        let cut = Cut { is_recording: true, inactive: 0, total: 9, of_cpus, tracked, skipped: 3 };
         let mut coverage = Coverage::default();
         coverage.add(cut);
         assert!(!coverage.may_grow(3));

@@ -52,6 +52,8 @@ pub struct Live {
     starts_events: bool,
     /// The counts from which the number of events without a line is computed.
     coverage: Coverage,
+    /// The counts from which the number of connections without a line is computed.
+    ends: Coverage,
     /// A copy of each of the two counter buffers, made when the buffer last became inactive. If
     /// families are counted separately, the list has one element for each family.
     buffers: Vec<[Counts; 2]>,
@@ -121,6 +123,7 @@ impl Live {
             control: 0,
             events: 0,
             coverage: Coverage::default(),
+            ends: Coverage::default(),
             buffers: Vec::new(),
             stand_in: new_touched(1)?,
             scan: None,
@@ -185,7 +188,9 @@ impl Live {
     /// happen after the cut at the end of the first scan.
     pub fn take_events(&mut self) -> Option<Events> {
         let events = self.probe.events.as_mut()?;
-        Some(Events::new(events.ring.take()?, events.ring_bytes))
+        let ring = events.ring.take()?;
+        let sees_time_wait = self.probe.provider(Minis::TimeWait).is_exact();
+        Some(Events::new(ring, self.probe.events.as_ref()?.ring_bytes, sees_time_wait))
     }
 
     /// Makes the BPF programs stop recording events at the next cut.
@@ -209,7 +214,7 @@ impl Live {
     }
 
     fn losses_of(&self, of_cpus: &[EventLosses]) -> Option<Losses> {
-        self.probe.events.is_some().then(|| self.coverage.losses(of_cpus))
+        self.probe.events.is_some().then(|| self.coverage.losses(&self.ends, of_cpus))
     }
 
     /// Returns whether a cut may find events without a line that [`losses`](Self::losses) does not

@@ -64,7 +64,7 @@ fn rest(columns: &[CloseReason], ends: &ReasonCounts) -> u64 {
 
 /// Writes the close reasons and the causes of failed connects as text. A part is left out if all
 /// its counts are 0.
-pub(super) fn write(close_reasons: &CloseReasons, out: &mut dyn Write) -> io::Result<()> {
+pub(in crate::view) fn write(close_reasons: &CloseReasons, out: &mut dyn Write) -> io::Result<()> {
     let (rows, beyond) = close_reasons.ports.split_at(close_reasons.ports.len().min(MAX_ROWS));
     let mut others = close_reasons.others;
     for row in beyond {

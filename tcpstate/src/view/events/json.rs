@@ -27,7 +27,7 @@ struct Line<'a> {
 
 /// The process that opened or closed a connection.
 #[derive(Serialize)]
-struct Person<'a> {
+pub(in crate::view) struct Person<'a> {
     pid: Option<u32>,
     comm: Cow<'a, str>,
 }
@@ -47,7 +47,7 @@ pub(in crate::view) struct Texts {
 }
 
 impl Texts {
-    fn of(&mut self, time: SystemTime, netns: u32) -> (&str, &str) {
+    pub(in crate::view) fn of(&mut self, time: SystemTime, netns: u32) -> (&str, &str) {
         if self.netns.as_ref().is_none_or(|(known, _)| *known != netns) {
             self.netns = Some((netns, netns.to_string()));
         }

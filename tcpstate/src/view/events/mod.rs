@@ -3,10 +3,34 @@
 pub(super) mod close_reason;
 mod csv;
 mod json;
+pub(super) mod layout;
 mod table;
 
-pub(super) use self::json::{Texts, line as json_line};
 pub use self::{
     csv::EventCsv,
     table::{Clock, EventTable},
 };
+pub(super) use self::{
+    json::{Person, Texts, line as json_line},
+    table::{endpoint, place, span},
+};
+
+/// The kinds of lines that a view writes for events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventLines {
+    /// Whether each transition has a line.
+    pub transitions: bool,
+    /// Whether each connection has a line, at the last event of its full socket.
+    pub connections: bool,
+}
+
+impl EventLines {
+    /// No lines.
+    pub const NONE: Self = Self { transitions: false, connections: false };
+}
+
+impl Default for EventLines {
+    fn default() -> Self {
+        Self { transitions: true, connections: false }
+    }
+}
