@@ -111,6 +111,7 @@ fn connection(random: &mut Random, begin: u64, socket: u64) -> Vec<Event> {
                 ended_by: (to == Close).then_some(CloseReason::LocalFin),
                 closed_by: (to == Close).then(|| owner.clone()),
                 opened_by: (to == Close).then(|| owner.clone()),
+                connection: None,
             }
         })
         .collect()

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use tcpstate_common::State;
 
 /// Which side opened the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// This socket called connect().
     Client,

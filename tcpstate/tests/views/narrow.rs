@@ -53,6 +53,7 @@ pub(super) fn event(address: &str, comm: &str, hook: Hook) -> Event {
         ended_by: Some(CloseReason::RemoteRst),
         closed_by: None,
         opened_by: None,
+        connection: None,
     }
 }
 

@@ -34,8 +34,8 @@ pub use raw::{send_reset, sequence_number};
 pub use sides::{Sides, vanish};
 use socket2::Domain;
 pub use sockets::{
-    Listener, begin_connect, bound, connecting, disconnect, port, reset, set_option, shutdown,
-    socket, state,
+    Listener, TcpInfo, begin_connect, bound, connecting, disconnect, port, reset, set_option,
+    shutdown, socket, state, tcp_info,
 };
 pub use time_wait::leave_time_wait;
 pub use tun::Tun;

@@ -206,17 +206,46 @@ impl Listener {
 /// Panics if the socket is not a TCP socket.
 #[must_use]
 pub fn state(socket: &Socket) -> State {
-    let (mut state, mut length) = (0_u8, 1);
-    // SAFETY: the kernel writes one byte, the first of its struct, into a variable of one byte.
+    tcp_info(socket).state
+}
+
+/// Fields of `struct tcp_info`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpInfo {
+    /// The state of the socket.
+    pub state: State,
+    /// `tcpi_unacked`: the number of segments that the peer has not acknowledged.
+    pub unacknowledged: u32,
+    /// `tcpi_rtt`: the smoothed round-trip time in microseconds.
+    pub srtt: u32,
+    /// `tcpi_total_retrans`: the number of segments that were sent again.
+    pub retransmits: u32,
+}
+
+/// Returns what `TCP_INFO` tells of a socket.
+///
+/// # Panics
+/// Panics if the socket is not a TCP socket.
+#[must_use]
+pub fn tcp_info(socket: &Socket) -> TcpInfo {
+    const BYTES: u32 = 104;
+    let (mut info, mut length) = ([0_u8; BYTES as usize], BYTES);
+    // SAFETY: the kernel writes at most `length` bytes, and the variable has as many.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
             libc::IPPROTO_TCP,
             libc::TCP_INFO,
-            (&raw mut state).cast(),
+            (&raw mut info).cast(),
             &raw mut length,
         )
     };
     assert_eq!(result, 0, "TCP_INFO: {}", io::Error::last_os_error());
-    State::from_number(state.into()).expect("the kernel's states are known")
+    let word = |at: usize| u32::from_ne_bytes(info[at..at + 4].try_into().expect("four bytes"));
+    TcpInfo {
+        state: State::from_number(info[0].into()).expect("the kernel's states are known"),
+        unacknowledged: word(24),
+        srtt: word(68),
+        retransmits: word(100),
+    }
 }

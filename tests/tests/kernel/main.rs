@@ -16,6 +16,7 @@
 
 mod check;
 mod close_reason;
+mod connections;
 mod count;
 mod doctor;
 mod errors;

@@ -1,0 +1,367 @@
+//! Tests the sums of connections: the bytes, the times and the ends of known connections, and the
+//! number of connections without a line.
+
+use std::{
+    collections::HashMap,
+    io::{Read as _, Write as _},
+    thread,
+    time::{Duration, Instant},
+};
+
+use socket2::Socket;
+use tcpstate::{
+    probe::{EventOptions, Options},
+    report::{CloseReason, Connection, Event, Hook, Role, Snapshot},
+    source::Events,
+};
+use tcpstate_common::State::{self, Close, Listen, TimeWait};
+use tcpstate_tests::{
+    audit::{ATTEMPTS, has_twin},
+    emulated::scaled,
+    netns::Namespace,
+    traced::{Traced, options},
+    traffic::{
+        Family, Listener, Load, Style, TcpInfo, deafen, hear, port, reset, shutdown, socket,
+        tcp_info,
+    },
+    truth, wait,
+};
+
+/// The minimum time for which a script holds a connection open.
+const HOLD: Duration = Duration::from_millis(20);
+/// The maximum difference between a time and the time that the script measured.
+const TOLERANCE: Duration = Duration::from_millis(5);
+
+const ONLY_CONNECTIONS: EventOptions = EventOptions {
+    lines: false,
+    connections: true,
+    ring_bytes: 8 << 20,
+    max_sockets: 4096,
+    acceptors: None,
+};
+
+fn with(events: EventOptions) -> (Traced, Events) {
+    let mut traced = Traced::with(&Options { events: Some(events), ..options() });
+    let events = traced.tracer.take_events().expect("events are asked for");
+    (traced, events)
+}
+
+/// What a script knows of one end of a connection.
+#[derive(Clone, Debug)]
+struct Expected {
+    label: String,
+    role: Role,
+    sent: u64,
+    received: u64,
+    ended_by: CloseReason,
+    has_time_wait: bool,
+    /// The kernel's counts of an established connection, read before the close.
+    before_close: Option<TcpInfo>,
+    /// The shortest and the longest possible duration.
+    lasted: [Duration; 2],
+}
+
+/// The ways in which the script ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    ClientFirst,
+    ServerFirst,
+    ClientResets,
+    /// The client closes while data waits that it has not read.
+    Unread,
+    /// The client shuts its direction down, and the server sends data afterwards.
+    HalfClosed,
+    /// The server hears nothing for a while, so the client sends data again.
+    Lossy,
+}
+
+const WAYS: [Way; 6] = [
+    Way::ClientFirst,
+    Way::ServerFirst,
+    Way::ClientResets,
+    Way::Unread,
+    Way::HalfClosed,
+    Way::Lossy,
+];
+
+fn send(socket: &Socket, bytes: usize) {
+    let mut socket = socket;
+    socket.write_all(&vec![7; bytes]).expect("the peer exists");
+}
+
+fn receive(socket: &Socket, bytes: usize) {
+    let mut socket = socket;
+    socket.read_exact(&mut vec![0; bytes]).expect("the peer sends");
+}
+
+/// Waits until the peer has acknowledged everything that a socket sent.
+fn await_acknowledged(socket: &Socket) {
+    wait::until("data to be acknowledged", || tcp_info(socket).unacknowledged == 0);
+}
+
+/// Opens and ends one connection. Returns what is expected of both ends, with the client's port.
+fn run(way: Way, listener: &Listener, label: &str) -> [(u16, Expected); 2] {
+    let (to_server, to_client) = (30_000, 4_321);
+    let before = Instant::now();
+    let client = listener.connect();
+    let server = listener.accept();
+    if way == Way::Lossy {
+        deafen([&server]);
+    }
+    send(&client, to_server);
+    if way == Way::Lossy {
+        wait::until("data to be sent again", || tcp_info(&client).retransmits > 0);
+        hear([&server]);
+    }
+    receive(&server, to_server);
+    send(&server, to_client);
+    if way != Way::Unread {
+        receive(&client, to_client);
+    }
+    await_acknowledged(&client);
+    await_acknowledged(&server);
+    thread::sleep(HOLD);
+    let client_port = port(&client);
+    let (mut infos, mut late) = ([tcp_info(&client), tcp_info(&server)].map(Some), 0);
+    let (client_end, server_end, has_time_wait) = match way {
+        Way::ServerFirst => {
+            drop(server);
+            wait::until("a FIN", || tcp_info(&client).state == State::CloseWait);
+            drop(client);
+            (CloseReason::RemoteFin, CloseReason::LocalFin, [false, true])
+        }
+        Way::ClientResets | Way::Unread => {
+            if way == Way::Unread {
+                drop(client)
+            } else {
+                reset(client)
+            }
+            wait::until("a RST", || tcp_info(&server).state == Close);
+            drop(server);
+            (CloseReason::LocalRst, CloseReason::RemoteRst, [false, false])
+        }
+        Way::HalfClosed => {
+            shutdown([&client]);
+            wait::until("a FIN", || tcp_info(&server).state == State::CloseWait);
+            late = 777;
+            send(&server, late);
+            receive(&client, late);
+            infos = [None, None];
+            drop(server);
+            drop(client);
+            (CloseReason::LocalFin, CloseReason::RemoteFin, [true, false])
+        }
+        Way::ClientFirst | Way::Lossy => {
+            drop(client);
+            wait::until("a FIN", || tcp_info(&server).state == State::CloseWait);
+            drop(server);
+            (CloseReason::LocalFin, CloseReason::RemoteFin, [true, false])
+        }
+    };
+    wait::until("the connection to end", || {
+        let sockets = truth::sockets().full;
+        State::GAUGES.iter().all(|&state| state == Listen || sockets[state] == 0)
+    });
+    let lasted = [HOLD.saturating_sub(Duration::from_millis(1)), before.elapsed()];
+    let (to_server, to_client) = (to_server as u64, (to_client + late) as u64);
+    let [of_client, of_server] = infos;
+    let expected = |role, sent, received, ended_by, has_time_wait, before_close| Expected {
+        label: format!("{label}: {way:?}: {role:?}"),
+        role,
+        sent,
+        received,
+        ended_by,
+        has_time_wait,
+        before_close,
+        lasted,
+    };
+    let ends = [
+        expected(Role::Client, to_server, to_client, client_end, has_time_wait[0], of_client),
+        expected(Role::Server, to_client, to_server, server_end, has_time_wait[1], of_server),
+    ];
+    ends.map(|end| (client_port, end))
+}
+
+/// Asserts that a sum equals what the script knows.
+fn assert_end(expected: &Expected, event: &Event, connection: &Connection) {
+    let label = format!("{}: {event:#?}", expected.label);
+    assert_eq!(connection.role, Some(expected.role), "{label}");
+    assert_eq!(connection.bytes_sent, Some(expected.sent), "{label}");
+    assert_eq!(connection.bytes_received, expected.received, "{label}");
+    assert_eq!(event.ended_by, Some(expected.ended_by), "{label}");
+    assert_eq!(connection.time_wait, Some(expected.has_time_wait), "{label}");
+    assert!(!connection.is_mptcp, "{label}");
+    let duration = connection.duration.expect("the birth was seen");
+    let [least, most] = expected.lasted;
+    assert!(duration + TOLERANCE >= least && duration <= most + TOLERANCE, "{duration:?}: {label}");
+    let of_states = connection.states.iter().map(|(_, time)| time.expect("each event was seen"));
+    assert_eq!(of_states.sum::<Duration>(), duration, "the times of all states: {label}");
+    if let Some(info) = expected.before_close {
+        assert_eq!(connection.retransmits, u64::from(info.retransmits), "{label}");
+        // A FIN can add a sample to the smoothed time.
+        assert!(connection.srtt.is_some() && info.srtt > 0, "{label}");
+    }
+    let handshake = connection.handshake.expect("the handshake was seen");
+    assert!(handshake <= duration, "{handshake:?}: {label}");
+}
+
+/// Returns the sums among these events, each with the port of its client.
+fn sums(events: &[Event], server: u16) -> Vec<(u16, &Event, &Connection)> {
+    let with_sum = events.iter().filter_map(|event| Some((event, event.connection.as_deref()?)));
+    let with_port = with_sum.filter_map(|(event, connection)| {
+        let (local, remote) = (event.local_port?, event.remote_port?);
+        Some((if local == server { remote } else { local }, event, connection))
+    });
+    with_port.collect()
+}
+
+/// Ends connections in all ways. Returns whether the kernel kept no event from the programs.
+fn assert_all_ways(family: Family, traced: &mut Traced, events: &mut Events) -> bool {
+    let before = traced.lost();
+    let time_wait = || truth::sockets().minis[TimeWait];
+    let earlier = time_wait();
+    let listener = Listener::open(family);
+    let mut expected: HashMap<(u16, Role), Expected> = HashMap::new();
+    for way in WAYS {
+        for (port, end) in run(way, &listener, &format!("{family}")) {
+            expected.insert((port, end.role), end);
+        }
+    }
+    let server = listener.port();
+    drop(listener);
+    truth::await_end_of_sockets();
+    wait::grace_period();
+    let taken = events.take(usize::MAX);
+    if traced.lost() != before || has_twin(&taken) {
+        println!("{family}: the kernel kept events from the programs");
+        return false;
+    }
+    let ends = sums(&taken, server);
+    assert_eq!(ends.len(), expected.len(), "{taken:#?}");
+    for (port, event, connection) in &ends {
+        let role = connection.role.expect("the birth was seen");
+        let expected = expected.remove(&(*port, role));
+        assert_end(&expected.expect("one line for each end"), event, connection);
+    }
+    let left = ends.iter().filter(|(_, _, connection)| connection.time_wait == Some(true)).count();
+    assert_eq!(left as u64, time_wait() - earlier, "time-wait sockets");
+    true
+}
+
+#[test]
+fn connections_have_the_bytes_and_the_times_of_their_sockets() {
+    for family in Family::BOTH {
+        for has_lines in [false, true] {
+            let _namespace = Namespace::enter();
+            let options = EventOptions { lines: has_lines, ..ONLY_CONNECTIONS };
+            let (mut traced, mut events) = with(options);
+            let is_done = (0..ATTEMPTS).any(|_| assert_all_ways(family, &mut traced, &mut events));
+            assert!(is_done, "{family}: the kernel kept events from the programs each time");
+        }
+    }
+}
+
+#[test]
+fn connections_that_fail_have_a_line_and_no_bytes() {
+    let _namespace = Namespace::enter();
+    let (mut traced, mut events) = with(ONLY_CONNECTIONS);
+    for family in Family::BOTH {
+        for attempt in 1..=ATTEMPTS {
+            let before = traced.lost();
+            let nobody = Listener::open(family);
+            let to = nobody.address().clone();
+            drop(nobody);
+            let client = socket(family);
+            client.connect(&to).expect_err("nobody listens");
+            drop(client);
+            wait::grace_period();
+            let taken = events.take(usize::MAX);
+            if traced.lost() != before {
+                println!("attempt {attempt}: the kernel kept events from the programs");
+                continue;
+            }
+            let [event] = &taken[..] else { panic!("{family}: {taken:#?}") };
+            let connection = event.connection.as_ref().expect("the event ends a connection");
+            assert!(connection.has_failed(), "{event:#?}");
+            assert_eq!(event.ended_by, Some(CloseReason::Refused));
+            assert_eq!((connection.bytes_sent, connection.bytes_received), (Some(0), 0));
+            assert_eq!((connection.handshake, connection.time_wait), (None, Some(false)));
+            break;
+        }
+    }
+}
+
+#[test]
+fn connections_older_than_tcpstate_have_an_end_and_no_beginning() {
+    let _namespace = Namespace::enter();
+    let listener = Listener::open(Family::V4);
+    let (clients, servers) = listener.pairs(3);
+    send(&clients[0], 100);
+    receive(&servers[0], 100);
+    let (mut traced, mut events) = with(ONLY_CONNECTIONS);
+    let before = traced.lost();
+    drop(clients);
+    wait::until("FINs", || tcp_info(&servers[2]).state == State::CloseWait);
+    drop(servers);
+    let port = listener.port();
+    drop(listener);
+    truth::await_end_of_sockets();
+    wait::grace_period();
+    let taken = events.take(usize::MAX);
+    if traced.lost() != before {
+        println!("skipped: the kernel kept events from the programs");
+        return;
+    }
+    let ends = sums(&taken, port);
+    assert_eq!(ends.len(), 6, "{taken:#?}");
+    for (_, event, connection) in &ends {
+        assert_eq!((connection.role, connection.opened), (None, None), "{event:#?}");
+        assert_eq!((connection.duration, connection.bytes_sent), (None, None), "{event:#?}");
+        let (first, time) = connection.states[0];
+        assert_eq!((first, time), (State::Established, None), "{event:#?}");
+    }
+    let received: u64 = ends.iter().map(|(_, _, connection)| connection.bytes_received).sum();
+    assert_eq!(received, 100);
+}
+
+/// Returns the number of ends of connections in the matrix of transitions.
+fn ends(snapshot: &Snapshot) -> u64 {
+    let is_end = |from, to| to == Close && from != Listen && from != Close;
+    let ends = snapshot.transitions.iter().filter(|pair| is_end(pair.from, pair.to));
+    ends.map(|pair| pair.count).sum()
+}
+
+/// Asserts that lines and lost connections together are all ends.
+fn assert_complete(traced: &mut Traced, events: &mut Events) -> u64 {
+    truth::await_end_of_sockets();
+    wait::grace_period();
+    let snapshot = traced.snapshot();
+    let losses = snapshot.losses.expect("events are asked for");
+    let lines = events.take(usize::MAX);
+    assert!(lines.iter().all(|line| line.hook == Hook::Transitions && line.connection.is_some()));
+    let (lines, ends) = (lines.len() as u64, ends(&snapshot));
+    // The kernel may have withheld some events from one program, and different events from the
+    // other program.
+    let reported = lines + losses.dropped_ends;
+    assert_eq!(losses.missed_ends, ends.saturating_sub(reported), "{losses:?}, {ends} ends");
+    let hidden = snapshot.missed.transitions + traced.uncounted();
+    assert!(reported <= ends + hidden, "{lines} lines, {losses:?}; {ends} ends, {hidden} hidden");
+    losses.dropped_ends
+}
+
+#[test]
+fn connections_with_lines_and_lost_connections_are_all_ends() {
+    let _namespace = Namespace::enter();
+    let (mut traced, mut events) = with(ONLY_CONNECTIONS);
+    let load = Load::start(2, Style::Mixed);
+    wait::until("connections", || ends(&traced.snapshot()) >= scaled(2000));
+    assert!(load.stop() > 0);
+    let dropped = assert_complete(&mut traced, &mut events);
+    assert_eq!(dropped, 0, "the ring has room for all");
+    let small = EventOptions { ring_bytes: 4096, ..ONLY_CONNECTIONS };
+    let (mut traced, mut events) = with(small);
+    let load = Load::start(2, Style::Mixed);
+    wait::until("connections", || ends(&traced.snapshot()) >= scaled(2000));
+    assert!(load.stop() > 0);
+    assert!(assert_complete(&mut traced, &mut events) > 0, "the ring holds few connections");
+}
