@@ -18,11 +18,11 @@ use super::{
 use crate::{
     error::Help as _,
     report::{
-        Attached, Caller, CloseReason, CloseReasons, Cost, Counted, Difference, Event, Exits,
-        Family, FamilyRow, Gauge, Group, Histogram, Histograms, Hook, Hooks, Key, Limit, Losses,
-        Missed, NamespaceRow, NamespaceStart, Of, OwnerCounts, OwnerGroup, OwnerKind, Owners,
-        PortReasons, Process, Provider, ReasonCounts, Report, Runs, Snapshot, SocketKind, Start,
-        Tally, TimeWait, Transition, Transitions, Untimed, Verdict, key::Value,
+        Attached, Caller, CloseReason, CloseReasons, Connection, Cost, Counted, Difference, Event,
+        Exits, Family, FamilyRow, Gauge, Group, Histogram, Histograms, Hook, Hooks, Key, Limit,
+        Losses, Missed, NamespaceRow, NamespaceStart, Of, OwnerCounts, OwnerGroup, OwnerKind,
+        Owners, PortReasons, Process, Provider, ReasonCounts, Report, Role, Runs, Snapshot,
+        SocketKind, Start, Tally, TimeWait, Transition, Transitions, Untimed, Verdict, key::Value,
     },
 };
 
@@ -245,9 +245,30 @@ fn events(count: u32) -> Vec<Event> {
             opened_by: (!is_known).then(|| Caller { pid: Some(78), comm: "opener".into() }),
             cgroup: is_known
                 .then(|| Arc::new("/system.slice/ev\u{1b}il.service".to_owned().into())),
+            connection: (place % 4 == 1).then(|| Box::new(connection(number))),
         }
     };
     (0..count).map(event).collect()
+}
+
+fn connection(number: u64) -> Connection {
+    let is_known = number.is_multiple_of(3);
+    let nanos = |nanos| is_known.then(|| Duration::from_nanos(nanos));
+    let states = [State::SynSent, State::Established, State::FinWait1, State::FinWait2];
+    let count = usize::try_from(number).expect("it is small") % 5;
+    Connection {
+        opened: is_known.then(|| time(number)),
+        role: [None, Some(Role::Client), Some(Role::Server)][count % 3],
+        duration: nanos(u64::MAX),
+        handshake: nanos(number),
+        states: states[..count].iter().map(|&state| (state, nanos(number << 20))).collect(),
+        time_wait: is_known.then_some(count > 2),
+        bytes_sent: is_known.then_some(u64::MAX - 1),
+        bytes_received: number << 33,
+        retransmits: number,
+        srtt: nanos(7),
+        is_mptcp: count == 1,
+    }
 }
 
 fn report(report: Report) -> Record {
@@ -408,12 +429,13 @@ fn unknown_records_and_columns_are_skipped() {
     let unknown = encoder.array(3).and_then(|e| e.u8(99)?.u64(1)?.array(2)?.u8(1)?.str("x"));
     unknown.expect("memory takes all");
     let events = encoder.array(3).and_then(|encoder| {
-        encoder.u8(4)?.u64(2)?.array(23)?;
+        encoder.u8(4)?.u64(2)?.array(24)?;
         encoder.array(1)?.u8(7)?.array(1)?.u8(9)?.bytes(&[0x12])?.bytes(&[4])?;
         encoder.array(0)?.array(0)?.array(0)?.array(0)?.array(0)?.array(1)?.u32(5)?;
         for _ in 10..21 {
             encoder.array(0)?;
         }
+        encoder.null()?;
         encoder.array(1)?.str("what only they know")?.map(0)
     });
     events.expect("memory takes all");

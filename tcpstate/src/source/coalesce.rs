@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn complete_records_do_not_wait() {
         let mut coalescer = coalescer(&[line(1, 5, State::Established, State::FinWait1, 0)]);
-        assert_eq!(event(event(coalescer.pop(None)).map(|record| record.socket)), Some(1));
+        assert_eq!(event(coalescer.pop(None)).map(|record| record.socket), Some(1));
         assert_eq!(coalescer.pop(None), None);
     }
 
@@ -198,7 +198,7 @@ mod tests {
             line(2, 2, State::FinWait2, State::Close, EVENT_IS_AMENDABLE),
             record(1, 3, RecordKind::ResetSent),
         ]);
-        assert_eq!(event(event(coalescer.pop(None)).map(|end| end.flags)), Some(EVENT_SENT_RESET));
+        assert_eq!(event(coalescer.pop(None)).map(|end| end.flags), Some(EVENT_SENT_RESET));
         assert_eq!(event(coalescer.pop_anyway()).map(|end| end.flags), Some(EVENT_IS_AMENDABLE));
         assert_eq!(coalescer.pop_anyway(), None);
     }

@@ -367,8 +367,9 @@ fn terminal_that_is_lost_ends_the_run_cleanly() {
             fcntl(side, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("it is open");
         }
         let side = || pair.slave.try_clone().expect("a descriptor can be duplicated");
-        let mut child = Command::new("setsid")
-            .args(["--ctty", "sh", "-c", &script])
+        // A test command under nohup ignores SIGHUP, and its children would ignore it too.
+        let mut child = Command::new("env")
+            .args(["--default-signal=HUP", "setsid", "--ctty", "sh", "-c", &script])
             .env("TERM", "xterm")
             .stdin(side())
             .stdout(side())

@@ -6,7 +6,7 @@ use tcpstate::{
         Column, Key, OwnerCounts, OwnerGroup, OwnerKind, Owners, Process, Report, Snapshot,
         key::Value as KeyValue,
     },
-    view::{Clock, Csv, EventTable, GroupOrder, Json, Screen, Size, SortBy, Table},
+    view::{Clock, Csv, EventLines, EventTable, GroupOrder, Json, Screen, Size, SortBy, Table},
 };
 use tcpstate_common::State;
 
@@ -138,7 +138,7 @@ fn widest(text: &str) -> usize {
 }
 
 fn json(order: GroupOrder, reports: impl IntoIterator<Item = Report>) -> Vec<Value> {
-    let text = shown(&mut Json::new(order), reports);
+    let text = shown(&mut Json::new(order, EventLines::NONE), reports);
     assert!(text.lines().all(|line| line.len() < 16 << 10), "{text}");
     text.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect()
 }

@@ -8,8 +8,14 @@ use std::{
 };
 
 use tcpstate::{
-    report::{CloseReason, Event, Family, Group, Hook, NamespaceRow, Report, TimeWait},
-    view::{Clock, EventTable, Heat, HistTable, Screen, Section, Size, Table, View},
+    report::{
+        Caller, CloseReason, Connection, Event, Family, Group, Hook, NamespaceRow, Report, Role,
+        TimeWait,
+    },
+    view::{
+        Clock, ConnectionCsv, ConnectionTable, EventLines, EventTable, GroupOrder, Heat, HistTable,
+        Json, Screen, Section, Size, Table, View,
+    },
 };
 use tcpstate_common::{State, histogram::By};
 
@@ -91,6 +97,81 @@ fn events_have_one_line_each_in_a_pipe_and_on_a_wide_terminal() {
     assert_eq!(events_shown(EventTable::new(clock()).on_terminal(|| WIDE), &events), piped);
     let lines: Vec<&str> = piped.lines().skip_while(|line| !line.starts_with("TIME ")).collect();
     assert_eq!(lines.len(), 3, "{piped}");
+}
+
+/// Returns the last event of a connection whose fields are as long as possible.
+pub(super) fn ended(address: &str, comm: &str) -> Event {
+    let time = |seconds| Some(Duration::from_secs(seconds));
+    Event {
+        from: State::FinWait2,
+        to: State::Close,
+        ended_by: Some(CloseReason::RemoteFin),
+        opened_by: Some(Caller { pid: Some(4_194_304), comm: OsString::from(comm) }),
+        connection: Some(Box::new(Connection {
+            opened: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000)),
+            role: Some(Role::Client),
+            duration: time(1_234_567),
+            handshake: time(127),
+            states: vec![(State::SynSent, time(127)), (State::Established, None)],
+            time_wait: Some(true),
+            bytes_sent: Some(u64::MAX),
+            bytes_received: 999_900_000,
+            retransmits: 123_456,
+            srtt: Some(Duration::from_micros(999_999)),
+            is_mptcp: false,
+        })),
+        ..event(address, comm, Hook::Transitions)
+    }
+}
+
+fn connections_shown(mut table: ConnectionTable, events: &[Event]) -> String {
+    let mut out = Vec::new();
+    table.show(&Report::Start(start()), &mut out).expect("a vector accepts every write");
+    table.show_events(events, &mut out).expect("a vector accepts every write");
+    String::from_utf8(out).expect("it is UTF-8")
+}
+
+#[test]
+fn connections_fit_into_80_columns_with_long_addresses_and_names() {
+    let unknown = Event {
+        opened_by: None,
+        ended_by: None,
+        connection: Some(Box::default()),
+        ..ended("::1", "")
+    };
+    let transition = event(V4, "no connection", Hook::Transitions);
+    let events =
+        [ended(V4, "abcdefghijklmno"), ended(V6, "\u{1b}[2J\u{1b}[2J"), unknown, transition];
+    for clock in [Clock::Zone(jiff::tz::TimeZone::UTC), Clock::Monotonic] {
+        let table = ConnectionTable::new(clock).on_terminal(|| NARROW);
+        let text = connections_shown(table, &events);
+        assert!(widest(&text) <= 80, "{text}");
+    }
+    let clock = || Clock::Zone(jiff::tz::TimeZone::UTC);
+    let narrow = ConnectionTable::new(clock()).on_terminal(|| NARROW);
+    insta::assert_snapshot!(connections_shown(narrow, &events));
+    let piped = connections_shown(ConnectionTable::new(clock()), &events);
+    assert_eq!(
+        connections_shown(ConnectionTable::new(clock()).on_terminal(|| WIDE), &events[..1]),
+        connections_shown(ConnectionTable::new(clock()), &events[..1])
+    );
+    insta::assert_snapshot!("connections_in_a_pipe", piped);
+}
+
+#[test]
+fn connections_in_json_and_csv_have_all_fields() {
+    let events = [ended(V4, "=cmd\u{1b}"), event(V4, "curl", Hook::Transitions)];
+    let lines = EventLines { transitions: false, connections: true };
+    let mut json = Vec::new();
+    Json::new(GroupOrder::default(), lines).show_events(&events, &mut json).expect("memory");
+    insta::assert_snapshot!("connection_in_json", String::from_utf8_lossy(&json));
+    let mut csv = Vec::new();
+    ConnectionCsv.show(&Report::Start(start()), &mut csv).expect("memory");
+    ConnectionCsv.show_events(&events, &mut csv).expect("memory");
+    let csv = String::from_utf8(csv).expect("it is UTF-8");
+    let widths: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
+    assert_eq!(widths, [35, 35], "{csv}");
+    insta::assert_snapshot!("connection_in_csv", csv);
 }
 
 #[test]

@@ -10,9 +10,9 @@ use crate::{
         events::{
             close_reason, endpoint,
             layout::{COMM, Layout, Line},
-            place, span,
+            place,
         },
-        number::{UNKNOWN, or_unknown},
+        number::{UNKNOWN, or_unknown, span},
     },
 };
 
@@ -85,11 +85,11 @@ impl ConnectionTable {
 }
 
 fn head([role, duration, sent, received, resent, pid]: [&str; 6]) -> String {
-    format!("{role:<6} {duration:>10} {sent:>8} {received:>8} {resent:>6} {pid:>7}")
+    format!("{role:<6} {duration:>7} {sent:>8} {received:>8} {resent:>6} {pid:>7}")
 }
 
 fn more(handshake: &str, rtt: &str) -> String {
-    format!("{handshake:>10} {rtt:>10}")
+    format!("{handshake:>9} {rtt:>7}")
 }
 
 /// Returns how the connection ended, and whether it left a time-wait socket.

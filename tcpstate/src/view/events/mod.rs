@@ -12,7 +12,7 @@ pub use self::{
 };
 pub(super) use self::{
     json::{Person, Texts, line as json_line},
-    table::{endpoint, place, span},
+    table::{endpoint, place},
 };
 
 /// The kinds of lines that a view writes for events.

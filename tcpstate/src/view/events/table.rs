@@ -185,7 +185,7 @@ pub(in crate::view) fn place(cgroup: &Cgroup) -> Option<String> {
 }
 
 /// Returns a duration as text, for example `48 us`, `12.345 ms` or `4.321 s`.
-pub(in crate::view) fn span(duration: Duration) -> String {
+fn span(duration: Duration) -> String {
     match duration.as_micros() {
         micros @ 0..1000 => format!("{micros} us"),
         1000..1_000_000 => format!("{:.3} ms", duration.as_secs_f64() * 1e3),
