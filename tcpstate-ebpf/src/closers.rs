@@ -155,6 +155,9 @@ pub(crate) enum TimeWait {
 pub(crate) struct Entry(u64);
 
 impl Entry {
+    /// The entry of a socket that does not close.
+    pub(crate) const NONE: Self = Self(0);
+
     /// Returns the entry at an event of a full socket.
     #[inline(always)]
     pub(crate) fn at<A: Access>(sock: Sock<A>, from: usize, to: usize) -> Self {

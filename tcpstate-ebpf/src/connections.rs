@@ -4,30 +4,37 @@
 //! tracking -> passed   an event that is not the last: the table holds the time in the old state
 //!          -> write    the last event: a record has all times, and the counts of the socket
 //!          -> forget   after the last event
+//! iterators -> fill_pending, write_pending   the connections that are open at the end of the run
 //! ```
 //!
 //! The counts of bytes and retransmits are fields of the socket, so the programs read them only
 //! once, at the last event. The flag for connections is frozen, so the verifier removes this code
 //! from programs that do not sum up connections.
 
+use aya_ebpf::helpers::generated::bpf_seq_write;
 use tcpstate_common::{
     State,
     abi::{
         CONNECTION_BIRTH_SEEN, CONNECTION_HAS_TIME_WAIT, CONNECTION_IS_CHILD, CONNECTION_IS_MPTCP,
-        CONNECTION_TIME_WAIT_UNKNOWN, ConnectionState, EARLIER_STATES, EarlierStates,
-        FLAG_CONNECTIONS, RecordKind, is_birth,
+        CONNECTION_TIME_WAIT_UNKNOWN, ConnectionRecord, ConnectionState, ConnectionSum,
+        EARLIER_STATES, EarlierStates, FLAG_CONNECTIONS, RecordKind, is_birth,
     },
 };
 
 use crate::{
-    access::Access,
+    access::{Access, Probed},
     closers::{Entry, TimeWait},
     config::config,
+    connection::Full,
+    event_filter::{self, Verdict},
     events::{self, Transition},
-    maps::CONNECTIONS,
+    kernel::now,
+    maps::{CONNECTIONS, PENDING},
+    process::Process,
     ring,
     sock::Sock,
-    socket_table::Observed,
+    socket_table::{self, Observed},
+    verifier::checked_once,
 };
 
 const CLOSE: usize = State::Close as usize;
@@ -135,39 +142,105 @@ pub(crate) fn write<A: Access>(
     let sock = transition.sock.probed();
     let event = || events::record(transition, observed, closer, facts, RecordKind::Connection);
     ring::write_connection(event, |record| {
-        let mut marks = if observed.born != 0 { CONNECTION_BIRTH_SEEN } else { 0 };
-        if observed.is_child {
-            marks |= CONNECTION_IS_CHILD;
-        }
-        marks |= match closer.time_wait(transition.from) {
+        let time_wait = match closer.time_wait(transition.from) {
             TimeWait::None => 0,
             TimeWait::Born => CONNECTION_HAS_TIME_WAIT,
             TimeWait::Unknown => CONNECTION_TIME_WAIT_UNKNOWN,
         };
-        let is_mptcp: u8 = sock.load(config!(connections.is_mptcp));
-        if u32::from(is_mptcp) & config!(connections.is_mptcp_mask) != 0 {
-            marks |= CONNECTION_IS_MPTCP;
-        }
-        // SAFETY: `record` points to reserved space of the ring. The kernel does not free the
-        // memory of a map entry while the program runs.
-        unsafe {
-            let record = &raw mut (*record).sum;
-            (&raw mut (*record).state).write(match CONNECTIONS.get(sock.address()) {
-                Some(entry) if observed.is_known => *entry,
-                _ => UNKNOWN,
-            });
-            (*record).born = observed.born;
-            (*record).bytes_acked = sock.load(config!(connections.bytes_acked));
-            (*record).bytes_received = sock.load(config!(connections.bytes_received));
-            (*record).sock_flags = sock.load(config!(connections.skc_flags));
-            (*record).retransmits = sock.load(config!(connections.total_retrans));
-            (*record).srtt = sock.load(config!(connections.srtt_us));
-            (*record).snd_una = sock.load(config!(connections.snd_una));
-            (*record).write_seq = sock.load(config!(connections.write_seq));
-            (*record).marks = marks;
-            (*record).reserved = 0;
-        }
+        // SAFETY: `record` points to reserved space of the ring.
+        unsafe { fill(&raw mut (*record).sum, sock, observed, time_wait) };
     })
+}
+
+/// Fills in the sum of a connection.
+///
+/// # Safety
+/// `sum` must point to memory that the program may write.
+#[inline(always)]
+unsafe fn fill(sum: *mut ConnectionSum, sock: Sock<Probed>, observed: &Observed, time_wait: u32) {
+    let mut marks = time_wait;
+    if observed.born != 0 {
+        marks |= CONNECTION_BIRTH_SEEN;
+    }
+    if observed.is_child {
+        marks |= CONNECTION_IS_CHILD;
+    }
+    let is_mptcp: u8 = sock.load(config!(connections.is_mptcp));
+    if u32::from(is_mptcp) & config!(connections.is_mptcp_mask) != 0 {
+        marks |= CONNECTION_IS_MPTCP;
+    }
+    // SAFETY: the caller guarantees that the program may write to `sum`. The kernel does not free
+    // the memory of a map entry while the program runs.
+    unsafe {
+        (&raw mut (*sum).state).write(match CONNECTIONS.get(sock.address()) {
+            Some(entry) if observed.is_known => *entry,
+            _ => UNKNOWN,
+        });
+        (*sum).born = observed.born;
+        (*sum).bytes_acked = sock.load(config!(connections.bytes_acked));
+        (*sum).bytes_received = sock.load(config!(connections.bytes_received));
+        (*sum).sock_flags = sock.load(config!(connections.skc_flags));
+        (*sum).retransmits = sock.load(config!(connections.total_retrans));
+        (*sum).srtt = sock.load(config!(connections.srtt_us));
+        (*sum).snd_una = sock.load(config!(connections.snd_una));
+        (*sum).write_seq = sock.load(config!(connections.write_seq));
+        (*sum).marks = marks;
+        (*sum).reserved = 0;
+    }
+}
+
+checked_once! {
+    /// Fills in the record of an open connection in [`PENDING`]. Returns 0 if the socket has no
+    /// connection, or if the connection does not match the filter.
+    pub(crate) fn fill_pending(address: u64) -> u64 {
+        if !is_on() {
+            return 0;
+        }
+        // SAFETY: the caller passes the address of a socket that exists while the program runs.
+        let sock = unsafe { Sock::<Probed>::from_ptr(address as *const u8) };
+        let state = sock.state();
+        let is_full = state != State::TimeWait as usize && state != State::NewSynRecv as usize;
+        if !is_full || state == CLOSE || state == LISTEN {
+            return 0;
+        }
+        if event_filter::of_socket(&Full { sock, from: state }, state, state) != Verdict::Now {
+            return 0;
+        }
+        let now = now();
+        let observed = socket_table::look(sock, state, now);
+        let Process { pid, comm } = observed.owner;
+        if !event_filter::of_state(pid, comm, observed.duration) {
+            return 0;
+        }
+        let Some(record) = PENDING.get_ptr_mut(0) else { return 0 };
+        let remote_port = sock.remote_port();
+        let transition = Transition { sock, from: state, to: state, now, remote_port };
+        // SAFETY: `record` points to this CPU's map element, which stays valid while the program
+        // runs.
+        unsafe {
+            (&raw mut (*record).event).write(events::record(
+                transition,
+                &observed,
+                Entry::NONE,
+                (0, 0),
+                RecordKind::Connection,
+            ));
+            fill(&raw mut (*record).sum, sock, &observed, CONNECTION_TIME_WAIT_UNKNOWN);
+        }
+        1
+    }
+}
+
+/// Writes the record in [`PENDING`] to the output of an iterator. If the output has no room, the
+/// kernel makes room and visits the socket again (`bpf_seq_read`).
+#[inline(always)]
+pub(crate) fn write_pending(seq: *mut u8) {
+    let Some(record) = PENDING.get_ptr(0) else { return };
+    // SAFETY: `seq` is the output of the running iterator, and `record` points to this CPU's map
+    // element.
+    unsafe {
+        bpf_seq_write(seq.cast(), record.cast(), size_of::<ConnectionRecord>() as u32);
+    }
 }
 
 /// Removes what is stored of a socket. The function is called after the last event of the socket,

@@ -9,7 +9,7 @@ use tcpstate_common::{
 use crate::{
     access::{Probed, Typed},
     atomic::add_one_atomically,
-    config, maps,
+    config, connections, maps,
     minis::{self, Seen},
     namespaces::CounterRefs,
     scan::{self, By, Observation},
@@ -70,6 +70,32 @@ fn visit(sock: Sock<Typed>) {
     }
     // SAFETY: `slots` points to this CPU's map element, which stays valid while the program runs.
     unsafe { add_one_atomically(&raw mut (*slots).visited) };
+}
+
+/// The start of `struct bpf_iter_meta` in `include/linux/bpf.h`.
+#[repr(C)]
+struct IterMeta {
+    seq: *mut u8,
+}
+
+/// Handles one socket as [`tcp_iterator`] does. The program writes the connection of a full socket
+/// to the output of the iterator.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/tcp")]
+pub(crate) extern "C" fn pending_iterator(ctx: *const IterTcp) -> i32 {
+    // SAFETY: the kernel passes a valid context, and the fields are checked for null before use.
+    let (meta, sk_common) = unsafe { ((*ctx).meta, (*ctx).sk_common) };
+    if meta.is_null() || sk_common.is_null() || !connections::is_on() {
+        return 0;
+    }
+    // SAFETY: the iterator holds a reference to the socket while the program runs.
+    let sock = unsafe { Sock::<Typed>::from_ptr(sk_common) };
+    if sock.is_in_scope() && connections::fill_pending(sock.plain_address()) != 0 {
+        // SAFETY: the kernel passes a valid context.
+        let seq = unsafe { (*meta.cast::<IterMeta>()).seq };
+        connections::write_pending(seq);
+    }
+    0
 }
 
 /// The context of a program at `iter/bpf_map_elem` (`struct bpf_iter__bpf_map_elem` in

@@ -7,9 +7,9 @@ use aya_ebpf::{
 };
 use tcpstate_common::{
     abi::{
-        AcceptedSocket, COMM_BYTES, Callers, ConnectionState, CpuSlots, EarlierSocket, EventMemory,
-        FAILED_CONNECT_SLOTS, MiniOwner, MiniState, NamespaceSlots, OwnerHint, OwnerKey,
-        OwnerMemory, OwnerRow, ProcessKey, SocketState,
+        AcceptedSocket, COMM_BYTES, Callers, ConnectionRecord, ConnectionState, CpuSlots,
+        EarlierSocket, EventMemory, FAILED_CONNECT_SLOTS, MiniOwner, MiniState, NamespaceSlots,
+        OwnerHint, OwnerKey, OwnerMemory, OwnerRow, ProcessKey, SocketState,
     },
     filter::{PORT_SETS, PortSet},
     histogram::{GroupKey, Histogram, HistogramSlots, SERVER_PORTS_OF_ELEMENT, TimedMini},
@@ -84,6 +84,10 @@ static CONNECTION_SLOTS: Array<Slot<ConnectionState>, 1> = Array::new();
 /// The connections whose slot is taken, by the address of the socket.
 #[btf_map]
 static CONNECTION_EXCESS: HashMap<u64, ConnectionState, 1> = HashMap::new();
+
+/// The record of the open connection that an iterator visits. A record is too large for the stack.
+#[btf_map]
+pub(crate) static PENDING: PerCpuArray<ConnectionRecord, 1> = PerCpuArray::new();
 
 /// The state of each mini socket between its events, by address. The map is as large as
 /// [`SOCKETS`]. Mini sockets have a separate map, so that many sockets in TIME_WAIT do not use the

@@ -19,7 +19,7 @@ use tcpstate_common::{
 };
 
 use crate::{
-    access::Access,
+    access::{Access, Probed},
     maps::SOCKETS,
     owner_hints,
     owners::{self, Owned},
@@ -131,6 +131,39 @@ pub(crate) fn observe<A: Access>(
         owner,
         is_owner_new: kept.is_owner_new,
     }
+}
+
+/// Returns the known facts about a socket that is in a state, without an event. The owner is taken
+/// from the hints, so the function is called only after the last event that may have a line.
+#[inline(always)]
+pub(crate) fn look(sock: Sock<Probed>, state: usize, now: u64) -> Observed {
+    let mut observed = Observed {
+        is_known: false,
+        duration: UNKNOWN_DURATION,
+        born: 0,
+        is_child: false,
+        owner: Process::UNKNOWN,
+        is_owner_new: false,
+    };
+    let Some(entry) = SOCKETS.get(sock.address()) else {
+        observed.owner = owner_hints::take_from_before(sock);
+        return observed;
+    };
+    // SAFETY: the kernel does not free the memory of a map entry while the program runs.
+    let stored = unsafe { &*entry };
+    if stored.fits(state, state, sock.remote_port()) {
+        observed.is_known = true;
+        observed.duration = now - stored.since;
+        observed.is_child = stored.marks & SOCKET_IS_CHILD != 0;
+        if stored.marks & SOCKET_BIRTH_SEEN != 0 {
+            observed.born = stored.born;
+        }
+        observed.owner = Process { pid: stored.pid, comm: stored.comm };
+        if stored.pid == 0 {
+            observed.owner = owner_hints::take(sock.address(), stored.born);
+        }
+    }
+    observed
 }
 
 /// What an event stores of a socket.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tcpstate_common::abi::STATE_SLOTS;
+use tcpstate_common::abi::{ConnectionRecord, STATE_SLOTS};
 
 use self::exports::Exports;
 use crate::{
@@ -148,6 +148,12 @@ impl Tracer {
     /// start. After this call, the caller must read the events.
     pub fn take_events(&mut self) -> Option<Events> {
         self.live.take_events()
+    }
+
+    /// Returns the records of the connections that are open, if the options ask for them. The caller
+    /// must have called [`end_events`](Self::end_events) and [`summary`](Self::summary).
+    pub fn pending(&self) -> Result<Vec<ConnectionRecord>, Error> {
+        self.live.pending()
     }
 
     /// Makes the BPF programs stop recording events at the next cut, which is the cut of the

@@ -33,6 +33,10 @@ pub(super) struct Flags {
     #[arg(long, group = "lines")]
     connections: bool,
 
+    /// Also print the connections that are still open at the end
+    #[arg(long, requires = "connections")]
+    pending: bool,
+
     /// Show times of lines in UTC
     #[arg(long, requires = "lines", help_heading = OUTPUT)]
     utc: bool,
@@ -85,6 +89,7 @@ impl Flags {
             max_sockets: self.max_event_sockets,
             lines: self.events,
             connections: self.connections,
+            pending: self.pending,
             ..EventOptions::default()
         };
         self.are_given().then_some(options)

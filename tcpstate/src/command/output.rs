@@ -17,6 +17,8 @@ use tokio::sync::{
     oneshot,
 };
 
+use tcpstate_common::abi::ConnectionRecord;
+
 use super::{background, chunks::Chunks, environment::Error};
 use crate::{
     aggregate::CloseReasonCounter,
@@ -59,6 +61,8 @@ struct Writer {
 #[derive(Debug)]
 enum Message {
     Show(Box<Report>),
+    /// Show the connections that are open at the end.
+    Pending(Vec<ConnectionRecord>),
     Redraw,
 }
 
@@ -99,6 +103,12 @@ impl Output {
             Err(TrySendError::Full(()) | TrySendError::Closed(())) => {}
         }
         Ok(())
+    }
+
+    /// Queues the connections that are open at the end of the run. Without a reader of stdout, they
+    /// are not shown.
+    pub(super) async fn show_pending(&self, records: Vec<ConnectionRecord>) {
+        let _ = self.messages.send(Message::Pending(records)).await;
     }
 
     /// Queues a repaint of the terminal.
@@ -167,6 +177,8 @@ impl Writer {
             match message {
                 Message::Show(report) => self.view.show(&report, &mut text)?,
                 Message::Redraw => self.view.redraw(&mut text)?,
+                // The lines have been written already.
+                Message::Pending(_) => {}
             }
             text.flush()?;
         }
@@ -209,6 +221,14 @@ impl Writer {
             if !self.write_events(out)? {
                 break;
             }
+        }
+        if let Message::Pending(records) = message
+            && let Some(events) = &mut self.events
+        {
+            let rest = events.take(usize::MAX);
+            let pending = events.of_pending(std::mem::take(records));
+            self.write_lines(rest, out)?;
+            self.write_lines(pending, out)?;
         }
         if let Message::Show(report) = message
             && let Report::End(end) = report.as_mut()

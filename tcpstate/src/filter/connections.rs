@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tcpstate_common::State;
+
 use crate::report::{CloseReason, Event};
 
 /// Selects connections. The conditions are combined with AND. Without a condition, every event
@@ -34,7 +36,7 @@ impl ConnectionFilter {
         let is_in = |reasons: &Vec<CloseReason>| {
             event.ended_by.is_some_and(|reason| reasons.contains(&reason))
         };
-        (!self.only_failed || connection.has_failed())
+        (!self.only_failed || (event.to == State::Close && connection.has_failed()))
             && self.ended_by.as_ref().is_none_or(is_in)
             && self.min_duration.is_none_or(|least| connection.duration >= Some(least))
     }
@@ -42,8 +44,6 @@ impl ConnectionFilter {
 
 #[cfg(test)]
 mod tests {
-    use tcpstate_common::State;
-
     use super::*;
     use crate::report::{Connection, Role, bare};
 

@@ -44,6 +44,8 @@ pub struct EventOptions {
     /// Whether the last transition of a socket has the sum of the socket's connection. If `lines`
     /// is false, only last transitions have records.
     pub connections: bool,
+    /// Whether the connections that are open at the end can be read. This needs `connections`.
+    pub pending: bool,
     /// The size of the ring in bytes: a power of two, and at least one page.
     pub ring_bytes: u32,
     /// The maximum number of sockets whose state is stored between events.
@@ -58,6 +60,7 @@ impl Default for EventOptions {
         Self {
             lines: true,
             connections: false,
+            pending: false,
             ring_bytes: RING_BYTES,
             max_sockets: MAX_SOCKETS,
             acceptors: None,

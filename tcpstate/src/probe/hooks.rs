@@ -8,7 +8,7 @@ use aya::{
 
 use super::{
     Error, btf,
-    programs::{ITERATOR, NAMESPACE_SWEEP, SWEEP, program_error, program_mut},
+    programs::{ITERATOR, NAMESPACE_SWEEP, PENDING, SWEEP, program_error, program_mut},
 };
 use crate::report::{Minis, Provider, Transitions};
 
@@ -131,9 +131,19 @@ pub(super) fn detach(ebpf: &mut Ebpf, program: &'static str) {
 /// Loads the three iterators. The first iterator visits each socket during a scan. The second
 /// iterator finds sockets that moved from FIN_WAIT2 to TIME_WAIT without a report from a timer. The
 /// third iterator marks the map entries of deleted namespaces.
-pub(super) fn load_iterators(ebpf: &mut Ebpf, btf: &Btf, has_rows: bool) -> Result<(), Error> {
-    let iterators = [(ITERATOR, "tcp"), (SWEEP, "bpf_map_elem"), (NAMESPACE_SWEEP, "bpf_map_elem")];
-    for (name, kind) in iterators.into_iter().take(if has_rows { 3 } else { 2 }) {
+pub(super) fn load_iterators(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    has_rows: bool,
+    has_pending: bool,
+) -> Result<(), Error> {
+    let iterators = [
+        (ITERATOR, "tcp", true),
+        (SWEEP, "bpf_map_elem", true),
+        (NAMESPACE_SWEEP, "bpf_map_elem", has_rows),
+        (PENDING, "tcp", has_pending),
+    ];
+    for (name, kind, _) in iterators.into_iter().filter(|(_, _, is_needed)| *is_needed) {
         let iterator: &mut aya::programs::Iter = program_mut(ebpf, name)?;
         iterator.load(kind, btf).map_err(program_error("load", name))?;
     }

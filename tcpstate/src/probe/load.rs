@@ -23,7 +23,7 @@ use super::{
     kallsyms::Symbols,
     kernel::Kernel,
     owners, program_tree,
-    programs::{ITERATOR, NAMESPACE_SWEEP, SWEEP, iterator_fd, open},
+    programs::{ITERATOR, NAMESPACE_SWEEP, PENDING, SWEEP, iterator_fd, open},
     providers::Providers,
     types::Types,
     walk::Walk,
@@ -54,8 +54,11 @@ impl Probe {
             configuration::of(options, &kernel, &counted, &types, &symbols, record.as_ref().ok())?;
         let filter = options.event_filter.for_kernel(chosen_ports(&options.netns).as_ref());
         let mut ebpf = load_object(options, &config, &filter.config, &types.ids, earlier)?;
-        hooks::load_iterators(&mut ebpf, &types.ids, has_rows)?;
-        let sockets = Walk::over_sockets(iterator_fd(&ebpf, ITERATOR)?)?;
+        let has_pending = options.events.is_some_and(|events| events.pending);
+        hooks::load_iterators(&mut ebpf, &types.ids, has_rows, has_pending)?;
+        let walk = |program| Walk::over_sockets(iterator_fd(&ebpf, program)?);
+        let sockets = walk(ITERATOR)?;
+        let pending = has_pending.then(|| walk(PENDING)).transpose()?;
         let orphans = sweep(&ebpf, SWEEP, "FIN_WAIT2", "walk the map FIN_WAIT2")?;
         let open_rows = || open_rows(&mut ebpf);
         let (namespaces, rows) = has_rows.then(open_rows).transpose()?.unzip();
@@ -90,6 +93,7 @@ impl Probe {
             tree,
             statistics,
             sockets,
+            pending,
             namespaces,
             rows,
             max_namespaces: options.rows(),

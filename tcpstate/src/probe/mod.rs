@@ -114,6 +114,8 @@ pub struct Probe {
     statistics: Option<OwnedFd>,
     /// The iterator that visits each socket.
     pub(crate) sockets: Walk,
+    /// The iterator that writes the connection of each socket, if the options ask for it.
+    pub(crate) pending: Option<Walk>,
     /// The iterator that marks the map entries of deleted namespaces, if namespaces are counted
     /// separately.
     pub(crate) namespaces: Option<Walk>,

@@ -14,6 +14,8 @@ use super::Error;
 pub(super) const TRACEPOINT: &str = "inet_sock_set_state";
 /// The program that visits each socket during a scan.
 pub(crate) const ITERATOR: &str = "tcp_iterator";
+/// The program that writes the connection of each socket.
+pub(crate) const PENDING: &str = "pending_iterator";
 /// The program that visits time-wait sockets in FIN_WAIT2.
 pub(super) const SWEEP: &str = "fin_wait2_iterator";
 /// The program that visits network namespaces.

@@ -76,23 +76,28 @@ impl Walk {
 
     /// Runs the iterator's BPF program once for each socket or map entry.
     pub(crate) fn run(&self) -> Result<(), Error> {
+        self.read(&mut Vec::new())
+    }
+
+    /// Runs the iterator's BPF program once for each socket, and appends what the program writes.
+    pub(crate) fn read(&self, output: &mut Vec<u8>) -> Result<(), Error> {
         let link_fd = self.link.as_raw_fd().cast_unsigned();
         let walk = bpf(BPF_ITER_CREATE, &IterCreate { link_fd, flags: 0 });
-        walk.and_then(|walk| read_to_end(walk.into()))
+        walk.and_then(|walk| read_to_end(walk.into(), output))
             .map_err(|source| Error::System { action: self.action, source })
     }
 }
 
 /// Reads an iterator until the iterator has visited all objects. The reads make the kernel run the
 /// iterator's BPF program.
-fn read_to_end(mut walk: File) -> io::Result<()> {
-    let mut nothing = [0; 64];
+fn read_to_end(mut walk: File, output: &mut Vec<u8>) -> io::Result<()> {
+    let mut buffer = [0; 16_384];
     loop {
-        match walk.read(&mut nothing) {
-            // The BPF program writes no output, so a successful read returns 0 bytes and ends the
+        match walk.read(&mut buffer) {
+            // If the BPF program writes no output, a successful read returns 0 bytes and ends the
             // iteration.
             Ok(0) => return Ok(()),
-            Ok(_) => {}
+            Ok(read) => output.extend_from_slice(&buffer[..read]),
             // After a million entries, a read fails with `EAGAIN` and must be repeated
             // (`bpf_seq_read`).
             Err(error)

@@ -57,7 +57,9 @@ fn event_of(
     let owner = caller(record.pid, &record.comm);
     let of_full = owner.clone().filter(|_| hook == Hook::Transitions);
     let closer = caller(record.closer_pid, &record.closer_comm);
-    let has_ends = hook == Hook::TimeWait || (hook == Hook::Transitions && to == State::Close);
+    let has_ends = hook == Hook::TimeWait
+        || record.kind == RecordKind::Connection as u8
+        || (hook == Hook::Transitions && to == State::Close);
     let ended_by = match (hook, to) {
         (Hook::Transitions, State::Close) => {
             close_reason::of_connection(from, record.error, record.flags)
@@ -166,6 +168,15 @@ impl Events {
         self.collect(max, |events| events.coalescer.pop_anyway())
     }
 
+    /// Decodes the records of connections that are open.
+    pub fn of_pending(&mut self, records: Vec<ConnectionRecord>) -> Vec<Event> {
+        let mut records = records.into_iter();
+        self.collect(usize::MAX, |_| {
+            let ConnectionRecord { event, sum } = records.next()?;
+            Some(Settled { event, sum: Some(sum) })
+        })
+    }
+
     fn collect(
         &mut self,
         max: usize,
@@ -197,9 +208,9 @@ impl Events {
     /// contained a record.
     fn take_in(&mut self) -> bool {
         let Some(item) = self.ring.next() else { return false };
-        if let Some(record) = read::<ConnectionRecord>(&item) {
+        if let Some(record) = read_record::<ConnectionRecord>(&item) {
             self.coalescer.push_connection(record);
-        } else if let Some(record) = read::<EventRecord>(&item) {
+        } else if let Some(record) = read_record::<EventRecord>(&item) {
             self.coalescer.push(record);
         }
         true
@@ -207,7 +218,7 @@ impl Events {
 }
 
 /// Reads a record if the bytes have its size. Records of other kinds have other sizes.
-fn read<T: aya::Pod>(bytes: &[u8]) -> Option<T> {
+pub(super) fn read_record<T: aya::Pod>(bytes: &[u8]) -> Option<T> {
     // SAFETY: the type is plain old data, for which every bit pattern is valid. The function
     // `read_unaligned` needs no alignment.
     (bytes.len() == size_of::<T>()).then(|| unsafe { ptr::read_unaligned(bytes.as_ptr().cast()) })

@@ -77,7 +77,9 @@ impl View for Json {
         let mut of_connections = connections::Texts::default();
         events.iter().try_for_each(|event| {
             line.clear();
-            if self.lines.transitions {
+            // A connection that is still open is no transition.
+            let is_open = event.connection.is_some() && event.to != State::Close;
+            if self.lines.transitions && !is_open {
                 serialize(&json_line(event, &mut texts), &mut line)?;
             }
             if self.lines.connections

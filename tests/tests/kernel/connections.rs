@@ -35,6 +35,7 @@ const TOLERANCE: Duration = Duration::from_millis(5);
 const ONLY_CONNECTIONS: EventOptions = EventOptions {
     lines: false,
     connections: true,
+    pending: true,
     ring_bytes: 8 << 20,
     max_sockets: 4096,
     acceptors: None,
@@ -364,4 +365,53 @@ fn connections_with_lines_and_lost_connections_are_all_ends() {
     wait::until("connections", || ends(&traced.snapshot()) >= scaled(2000));
     assert!(load.stop() > 0);
     assert!(assert_complete(&mut traced, &mut events) > 0, "the ring holds few connections");
+}
+
+#[test]
+fn connections_that_are_open_at_the_end_can_be_read() {
+    let _namespace = Namespace::enter();
+    for family in Family::BOTH {
+        let old_listener = Listener::open(family);
+        let _old = old_listener.pairs(2);
+        let (mut traced, mut events) = with(ONLY_CONNECTIONS);
+        let listener = Listener::open(family);
+        let (clients, servers) = listener.pairs(2);
+        send(&clients[0], 500);
+        receive(&servers[0], 500);
+        await_acknowledged(&clients[0]);
+        shutdown([&clients[1]]);
+        wait::until("a FIN", || tcp_info(&servers[1]).state == State::CloseWait);
+        let before = traced.lost();
+        traced.tracer.end_events();
+        traced.tracer.summary().expect("a snapshot can be taken");
+        let records = traced.tracer.pending().expect("sockets can be visited");
+        let open = events.of_pending(records);
+        if before != (0, 0, 0) {
+            println!("{family}: skipped: the kernel kept events from the programs");
+            continue;
+        }
+        assert_eq!(open.len(), 8, "{family}: two ends of each connection, no listener: {open:#?}");
+        assert!(open.iter().all(|event| event.from == event.to && event.ended_by.is_none()));
+        let own = sums(&open, listener.port());
+        let roles = own.iter().filter(|(_, _, it)| it.role == Some(Role::Client)).count();
+        let unknown = open.iter().filter_map(|event| event.connection.as_ref());
+        let unknown = unknown.filter(|connection| connection.role.is_none()).count();
+        assert_eq!((roles, unknown), (2, 4), "{open:#?}");
+        let end = |client: &Socket, role| {
+            let found = own.iter().find(|(it, _, sum)| *it == port(client) && sum.role == role);
+            found.map(|(_, event, sum)| (event.from, sum.bytes_sent, sum.bytes_received))
+        };
+        let (client, server) = (Some(Role::Client), Some(Role::Server));
+        assert_eq!(end(&clients[0], client), Some((State::Established, Some(500), 0)));
+        assert_eq!(end(&clients[0], server), Some((State::Established, Some(0), 500)));
+        assert_eq!(end(&clients[1], client), Some((State::FinWait2, Some(0), 0)));
+        assert_eq!(end(&clients[1], server), Some((State::CloseWait, Some(0), 0)));
+        let by = own.iter().filter(|(_, _, sum)| sum.role == client);
+        assert!(by.clone().all(|(_, event, _)| event.opened_by.is_some()), "{open:#?}");
+        let states = own.iter().map(|(_, _, sum)| sum.states.iter().map(|(_, time)| *time));
+        for (times, (_, event, sum)) in states.zip(&own) {
+            let total: Option<Duration> = times.sum();
+            assert_eq!(total, sum.duration, "{event:#?}");
+        }
+    }
 }

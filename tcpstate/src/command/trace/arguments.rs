@@ -184,7 +184,7 @@ pub(in crate::command) struct Arguments {
 }
 
 /// The flags that `--replay` refuses only in `trace`. [`refused_by_replay`] has the shared flags.
-pub(super) const LIVE: [&str; 13] = [
+pub(super) const LIVE: [&str; 14] = [
     "max_owners",
     "max_namespaces",
     "reconcile",
@@ -198,6 +198,7 @@ pub(super) const LIVE: [&str; 13] = [
     "max_event_buffer",
     "max_event_sockets",
     "bpf_log",
+    "pending",
 ];
 
 impl Arguments {

@@ -102,7 +102,9 @@ async fn trace(arguments: &Arguments, mut program: Program) -> Result<ExitCode> 
     loss_warner.warn(tracer.losses()?);
     warnings::of_tree(tracer.probe());
     let end = Report::End(summary);
+    let pending = tracer.pending()?;
     drop(tracer);
+    output.show_pending(pending).await;
     record::finish(output, end, recorder, &mut signals, &program).await?;
     program.wait(ending, &mut signals).await;
     warnings::at_end(&totals, options.max_scan_sockets);

@@ -12,7 +12,7 @@ mod survey;
 
 use std::{sync::Arc, time::Duration};
 
-use tcpstate_common::abi::{CONTROL_SCAN, CpuSlots, EventLosses};
+use tcpstate_common::abi::{CONTROL_SCAN, ConnectionRecord, CpuSlots, EventLosses};
 
 use self::{
     losses::Coverage,
@@ -191,6 +191,21 @@ impl Live {
         let ring = events.ring.take()?;
         let sees_time_wait = self.probe.provider(Minis::TimeWait).is_exact();
         Some(Events::new(ring, self.probe.events.as_ref()?.ring_bytes, sees_time_wait))
+    }
+
+    /// Returns the records of the connections that are open, if the options ask for them. The caller
+    /// must have made a cut after [`end_events`](Self::end_events), because the walk takes the
+    /// owners from the events to come.
+    pub fn pending(&self) -> Result<Vec<ConnectionRecord>, Error> {
+        let Some(walk) = &self.probe.pending else { return Ok(Vec::new()) };
+        let mut bytes = Vec::new();
+        if self.namespaces.is_some() {
+            scan::each_namespace(&self.pulse, || walk.read(&mut bytes))?;
+        } else {
+            walk.read(&mut bytes)?;
+        }
+        let records = bytes.chunks_exact(size_of::<ConnectionRecord>());
+        Ok(records.filter_map(super::events::read_record).collect())
     }
 
     /// Makes the BPF programs stop recording events at the next cut.

@@ -96,7 +96,7 @@ fn cells(event: &Event, connection: &Connection) -> Vec<String> {
     let container = cgroup.and_then(|cgroup| cgroup.container.as_ref());
     let mut cells = vec![
         connection.opened.map(rfc3339).unwrap_or_default(),
-        rfc3339(event.time),
+        Some(event.time).filter(|_| event.to == State::Close).map(rfc3339).unwrap_or_default(),
         shown(connection.role.map(Role::name)),
         match event.family {
             Family::V4 => "ipv4".to_owned(),

@@ -24,8 +24,9 @@ struct Line<'a> {
     r#type: &'static str,
     version: u32,
     opened: Option<&'a str>,
-    ended: &'a str,
-    ended_unix: f64,
+    /// The time of the last event; null if the connection is still open.
+    ended: Option<&'a str>,
+    ended_unix: Option<f64>,
     role: Option<&'static str>,
     family: &'static str,
     local: Option<String>,
@@ -84,14 +85,16 @@ pub(in crate::view) fn line<'a>(
     texts: &'a mut Texts,
 ) -> impl Serialize {
     let (ended, netns) = texts.ended.of(event.time, event.netns);
+    let has_ended = event.to == State::Close;
+    let since_1970 = event.time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let cgroup = event.cgroup.as_deref();
     let container = cgroup.and_then(|cgroup| cgroup.container.as_ref());
     Line {
         r#type: "connection",
         version: VERSION,
         opened: connection.opened.map(|opened| texts.opened.of(opened)),
-        ended,
-        ended_unix: event.time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
+        ended: has_ended.then_some(ended),
+        ended_unix: has_ended.then_some(since_1970.as_secs_f64()),
         role: connection.role.map(Role::name),
         family: match event.family {
             Family::V4 => "ipv4",

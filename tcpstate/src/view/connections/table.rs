@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use tcpstate_common::State;
+
 use crate::{
     report::{CloseReason, Connection, Event, Report, Role},
     text::escaped,
@@ -92,8 +94,12 @@ fn more(handshake: &str, rtt: &str) -> String {
     format!("{handshake:>9} {rtt:>7}")
 }
 
-/// Returns how the connection ended, and whether it left a time-wait socket.
+/// Returns how the connection ended, and whether it left a time-wait socket. A connection that is
+/// still open has the name of its state.
 fn note(event: &Event, connection: &Connection) -> String {
+    if event.to != State::Close {
+        return event.from.name().to_owned();
+    }
     let reason = event.ended_by.map_or(UNKNOWN, CloseReason::name);
     match connection.time_wait {
         Some(true) => format!("{reason}, TIME_WAIT"),
