@@ -177,6 +177,18 @@ impl Entry {
         }
     }
 
+    /// Returns the key of the entry; 0 if the socket does not close.
+    #[inline(always)]
+    pub(crate) fn key(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the entry with a key.
+    #[inline(always)]
+    pub(crate) fn of_key(key: u64) -> Self {
+        Self(key)
+    }
+
     /// Returns whether the kernel has made a time-wait socket for a full socket that closes from
     /// this state.
     #[inline(always)]

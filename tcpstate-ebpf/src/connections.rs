@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! tracking -> passed   an event that is not the last: the table holds the time in the old state
-//!          -> write    the last event: a record has all times, and the counts of the socket
+//!          -> write    the last event: the table holds the whole sum, which a record copies
 //!          -> forget   after the last event
 //! iterators -> fill_pending, write_pending   the connections that are open at the end of the run
 //! ```
@@ -10,14 +10,16 @@
 //! The counts of bytes and retransmits are fields of the socket, so the programs read them only
 //! once, at the last event. The flag for connections is frozen, so the verifier removes this code
 //! from programs that do not sum up connections.
+//!
+//! The tracking program has many paths, so the functions that it calls are checked once.
 
 use aya_ebpf::helpers::generated::bpf_seq_write;
 use tcpstate_common::{
     State,
     abi::{
-        CONNECTION_BIRTH_SEEN, CONNECTION_HAS_TIME_WAIT, CONNECTION_IS_CHILD, CONNECTION_IS_MPTCP,
-        CONNECTION_TIME_WAIT_UNKNOWN, ConnectionRecord, ConnectionState, ConnectionSum,
-        EARLIER_STATES, EarlierStates, FLAG_CONNECTIONS, RecordKind, is_birth,
+        CONNECTION_BIRTH_SEEN, CONNECTION_HAD_NO_ROOM, CONNECTION_HAS_TIME_WAIT,
+        CONNECTION_IS_CHILD, CONNECTION_IS_MPTCP, CONNECTION_TIME_WAIT_UNKNOWN, ConnectionRecord,
+        ConnectionSum, EARLIER_STATES, EarlierStates, FLAG_CONNECTIONS, RecordKind, is_birth,
     },
 };
 
@@ -41,10 +43,18 @@ const CLOSE: usize = State::Close as usize;
 const LISTEN: usize = State::Listen as usize;
 
 /// A connection of which nothing is known.
-const UNKNOWN: ConnectionState = ConnectionState {
+const UNKNOWN: ConnectionSum = ConnectionSum {
     earlier: EarlierStates { durations: [0; EARLIER_STATES], path: 0, length: 0 },
     handshake: 0,
-    reserved: 0,
+    marks: 0,
+    born: 0,
+    bytes_acked: 0,
+    bytes_received: 0,
+    sock_flags: 0,
+    retransmits: 0,
+    srtt: 0,
+    snd_una: 0,
+    write_seq: 0,
 };
 
 /// Returns whether connections are summed up; the verifier knows the value.
@@ -59,51 +69,73 @@ pub(crate) fn is_end(from: usize, to: usize) -> bool {
     to == CLOSE && from != LISTEN && from != CLOSE
 }
 
+/// What is known of an event and its socket, in one number.
+#[derive(Clone, Copy)]
+struct Step(u64);
+
+impl Step {
+    #[inline(always)]
+    fn new(from: usize, to: usize, observed: &Observed) -> Self {
+        Self(
+            from as u64
+                | (to as u64) << 8
+                | u64::from(observed.is_known) << 16
+                | u64::from(observed.is_child) << 17,
+        )
+    }
+
+    #[inline(always)]
+    fn from(self) -> usize {
+        self.0 as usize & 0xf
+    }
+
+    #[inline(always)]
+    fn to(self) -> usize {
+        (self.0 >> 8) as usize & 0xf
+    }
+
+    #[inline(always)]
+    fn is_known(self) -> bool {
+        self.0 >> 16 & 1 != 0
+    }
+
+    #[inline(always)]
+    fn is_child(self) -> bool {
+        self.0 >> 17 & 1 != 0
+    }
+}
+
 /// Called at each event of a full socket. If the event is not the last, the function stores how
 /// long the socket was in the old state.
 #[inline(always)]
 pub(crate) fn passed<A: Access>(sock: Sock<A>, from: usize, to: usize, observed: &Observed) {
-    if !is_on() || to == CLOSE || to == LISTEN || from == to {
-        return;
+    if is_on() && to != CLOSE && to != LISTEN && from != to {
+        store_passed(sock.plain_address(), Step::new(from, to, observed).0, observed.duration);
     }
-    let is_accepted = from == State::SynRecv as usize && to == State::Established as usize;
-    let handshake = if is_accepted && observed.is_child { handshake(sock) } else { 0 };
-    let is_new = is_birth(from, to) || !observed.is_known;
-    let step = from as u64 | u64::from(is_new) << 8 | u64::from(is_birth(from, to)) << 9;
-    store(sock.plain_address(), step, observed.duration, handshake);
 }
 
-/// Returns the round-trip time of the handshake of a child in microseconds; 0 if unknown. When a
-/// child becomes ESTABLISHED, the handshake is its only measured round trip (`tcp_synack_rtt_meas`).
-/// If the SYN-ACK was sent more than once, the time is unknown.
-#[inline(always)]
-fn handshake<A: Access>(sock: Sock<A>) -> u32 {
-    let sock = sock.probed();
-    if sock.load::<u32>(config!(connections.total_retrans)) != 0 {
-        return 0;
-    }
-    sock.load::<u32>(config!(connections.srtt_us)) >> 3
-}
-
-/// Stores the time in an old state. The function is not inlined, to keep the stack of its caller
-/// small.
-#[inline(never)]
-fn store(address: u64, step: u64, duration: u64, handshake: u32) {
-    let (from, is_new, is_birth) = (step as u32 & 0xf, step >> 8 & 1 != 0, step >> 9 & 1 != 0);
-    if !is_new && let Some(entry) = CONNECTIONS.get(address) {
-        // SAFETY: the kernel does not free the memory of a map entry while the program runs.
-        unsafe { add(entry, from, duration, handshake) };
-        return;
-    }
-    let mut state = UNKNOWN;
-    if !is_birth {
-        state.earlier.durations[0] = duration;
-        state.earlier.path = from;
-        state.earlier.length = 1;
-        state.handshake = handshake;
-    }
-    if CONNECTIONS.insert(address, state).is_err() {
-        ring::count_untracked();
+checked_once! {
+    fn store_passed(address: u64, step: u64, duration: u64) -> u64 {
+        if !is_on() {
+            return 0;
+        }
+        let step = Step(step);
+        let is_birth = is_birth(step.from(), step.to());
+        if !is_birth && step.is_known() && let Some(entry) = CONNECTIONS.get(address) {
+            // SAFETY: the kernel does not free the memory of a map entry while the program runs.
+            unsafe { add(entry, address, step, duration) };
+            return 0;
+        }
+        let mut sum = UNKNOWN;
+        if !is_birth {
+            sum.earlier.durations[0] = duration;
+            sum.earlier.path = step.from() as u32;
+            sum.earlier.length = 1;
+        }
+        if CONNECTIONS.insert(address, sum).is_err() {
+            ring::count_untracked();
+        }
+        0
     }
 }
 
@@ -112,7 +144,7 @@ fn store(address: u64, step: u64, duration: u64, handshake: u32) {
 /// # Safety
 /// `entry` must point to an entry of the table.
 #[inline(always)]
-unsafe fn add(entry: *mut ConnectionState, from: u32, duration: u64, handshake: u32) {
+unsafe fn add(entry: *mut ConnectionSum, address: u64, step: Step, duration: u64) {
     // SAFETY: the caller guarantees that `entry` points to an entry of the table. The index is
     // below the length of the array.
     unsafe {
@@ -123,12 +155,26 @@ unsafe fn add(entry: *mut ConnectionState, from: u32, duration: u64, handshake: 
         }
         let durations = (&raw mut (*earlier).durations).cast::<u64>();
         durations.add(length as usize & (EARLIER_STATES - 1)).write_volatile(duration);
-        (*earlier).path |= from << (4 * length);
+        (*earlier).path |= (step.from() as u32) << (4 * length);
         (*earlier).length = length + 1;
-        if handshake != 0 {
-            (*entry).handshake = handshake;
+        let is_established = step.to() == State::Established as usize;
+        if is_established && step.from() == State::SynRecv as usize && step.is_child() {
+            (*entry).handshake = handshake(address);
         }
     }
+}
+
+/// Returns the round-trip time of the handshake of a child in microseconds; 0 if unknown. When a
+/// child becomes ESTABLISHED, the handshake is its only measured round trip (`tcp_synack_rtt_meas`).
+/// If the SYN-ACK was sent more than once, the time is unknown.
+#[inline(always)]
+fn handshake(address: u64) -> u32 {
+    // SAFETY: the address is that of the socket of the current event.
+    let sock = unsafe { Sock::<Probed>::from_ptr(address as *const u8) };
+    if sock.load::<u32>(config!(connections.total_retrans)) != 0 {
+        return 0;
+    }
+    sock.load::<u32>(config!(connections.srtt_us)) >> 3
 }
 
 /// Writes the record of a connection at the last event of its full socket.
@@ -139,44 +185,77 @@ pub(crate) fn write<A: Access>(
     closer: Entry,
     facts: (u16, u8),
 ) -> bool {
-    let sock = transition.sock.probed();
+    let Transition { sock, from, to, .. } = transition;
+    let step = Step::new(from, to, observed).0;
+    store_sum(sock.plain_address(), step, observed.born, closer.key());
     let event = || events::record(transition, observed, closer, facts, RecordKind::Connection);
     ring::write_connection(event, |record| {
-        let time_wait = match closer.time_wait(transition.from) {
+        let sum = CONNECTIONS.get(sock.address());
+        // SAFETY: `record` points to reserved space of the ring. The kernel does not free the
+        // memory of a map entry while the program runs.
+        unsafe {
+            match sum {
+                Some(sum) => (*record).sum = *sum,
+                None => {
+                    (&raw mut (*record).sum).write(UNKNOWN);
+                    (*record).sum.marks = CONNECTION_HAD_NO_ROOM;
+                }
+            }
+        }
+    })
+}
+
+checked_once! {
+    /// Stores the whole sum of a connection at its last event. `key` is the key of the entry of its
+    /// closer.
+    fn store_sum(address: u64, step: u64, born: u64, key: u64) -> u64 {
+        if !is_on() {
+            return 0;
+        }
+        let step = Step(step);
+        let marks = match Entry::of_key(key).time_wait(step.from()) {
             TimeWait::None => 0,
             TimeWait::Born => CONNECTION_HAS_TIME_WAIT,
             TimeWait::Unknown => CONNECTION_TIME_WAIT_UNKNOWN,
         };
-        // SAFETY: `record` points to reserved space of the ring.
-        unsafe { fill(&raw mut (*record).sum, sock, observed, time_wait) };
-    })
+        // The entry of an earlier socket at this address may remain if its end was missed.
+        if (!step.is_known() || CONNECTIONS.get(address).is_none())
+            && CONNECTIONS.insert(address, UNKNOWN).is_err()
+        {
+            ring::count_untracked();
+            return 0;
+        }
+        if let Some(sum) = CONNECTIONS.get(address) {
+            // SAFETY: the kernel does not free the memory of a map entry while the program runs.
+            unsafe { fill(sum, address, born, step.is_child(), marks) };
+        }
+        0
+    }
 }
 
-/// Fills in the sum of a connection.
+/// Fills in the sum of a connection, except for what was stored before its last event.
 ///
 /// # Safety
 /// `sum` must point to memory that the program may write.
 #[inline(always)]
-unsafe fn fill(sum: *mut ConnectionSum, sock: Sock<Probed>, observed: &Observed, time_wait: u32) {
-    let mut marks = time_wait;
-    if observed.born != 0 {
+unsafe fn fill(sum: *mut ConnectionSum, address: u64, born: u64, is_child: bool, marks: u32) {
+    // SAFETY: the callers pass the address of a socket that exists while the program runs.
+    let sock = unsafe { Sock::<Probed>::from_ptr(address as *const u8) };
+    let mut marks = marks;
+    if born != 0 {
         marks |= CONNECTION_BIRTH_SEEN;
     }
-    if observed.is_child {
+    if is_child {
         marks |= CONNECTION_IS_CHILD;
     }
     let is_mptcp: u8 = sock.load(config!(connections.is_mptcp));
     if u32::from(is_mptcp) & config!(connections.is_mptcp_mask) != 0 {
         marks |= CONNECTION_IS_MPTCP;
     }
-    // SAFETY: the caller guarantees that the program may write to `sum`. The kernel does not free
-    // the memory of a map entry while the program runs.
+    // SAFETY: the caller guarantees that the program may write to `sum`.
     unsafe {
-        (&raw mut (*sum).state).write(match CONNECTIONS.get(sock.address()) {
-            Some(entry) if observed.is_known => *entry,
-            _ => UNKNOWN,
-        });
-        (*sum).born = observed.born;
+        (*sum).marks = marks;
+        (*sum).born = born;
         (*sum).bytes_acked = sock.load(config!(connections.bytes_acked));
         (*sum).bytes_received = sock.load(config!(connections.bytes_received));
         (*sum).sock_flags = sock.load(config!(connections.skc_flags));
@@ -184,8 +263,6 @@ unsafe fn fill(sum: *mut ConnectionSum, sock: Sock<Probed>, observed: &Observed,
         (*sum).srtt = sock.load(config!(connections.srtt_us));
         (*sum).snd_una = sock.load(config!(connections.snd_una));
         (*sum).write_seq = sock.load(config!(connections.write_seq));
-        (*sum).marks = marks;
-        (*sum).reserved = 0;
     }
 }
 
@@ -215,17 +292,19 @@ checked_once! {
         let Some(record) = PENDING.get_ptr_mut(0) else { return 0 };
         let remote_port = sock.remote_port();
         let transition = Transition { sock, from: state, to: state, now, remote_port };
+        let kind = RecordKind::Connection;
+        let sum = CONNECTIONS.get(address);
         // SAFETY: `record` points to this CPU's map element, which stays valid while the program
-        // runs.
+        // runs. The kernel does not free the memory of a map entry either.
         unsafe {
-            (&raw mut (*record).event).write(events::record(
-                transition,
-                &observed,
-                Entry::NONE,
-                (0, 0),
-                RecordKind::Connection,
-            ));
-            fill(&raw mut (*record).sum, sock, &observed, CONNECTION_TIME_WAIT_UNKNOWN);
+            let event = events::record(transition, &observed, Entry::NONE, (0, 0), kind);
+            (&raw mut (*record).event).write(event);
+            (*record).sum = match sum {
+                Some(sum) if observed.is_known => *sum,
+                _ => UNKNOWN,
+            };
+            let sum = &raw mut (*record).sum;
+            fill(sum, address, observed.born, observed.is_child, CONNECTION_TIME_WAIT_UNKNOWN);
         }
         1
     }

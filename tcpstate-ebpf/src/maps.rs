@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use tcpstate_common::{
     abi::{
-        AcceptedSocket, COMM_BYTES, Callers, ConnectionRecord, ConnectionState, CpuSlots,
+        AcceptedSocket, COMM_BYTES, Callers, ConnectionRecord, ConnectionSum, CpuSlots,
         EarlierSocket, EventMemory, FAILED_CONNECT_SLOTS, MiniOwner, MiniState, NamespaceSlots,
         OwnerHint, OwnerKey, OwnerMemory, OwnerRow, ProcessKey, SocketState,
     },
@@ -74,16 +74,16 @@ static SOCKET_OVERFLOW: HashMap<u64, SocketState, 1> = HashMap::new();
 
 /// What is known of each connection before its last event. Both maps of the table are as large as
 /// those of [`SOCKETS`] if connections are enabled.
-pub(crate) const CONNECTIONS: Table<ConnectionState> =
+pub(crate) const CONNECTIONS: Table<ConnectionSum> =
     Table { slots: &CONNECTION_SLOTS, overflow: &CONNECTION_EXCESS };
 
 /// The slots of the table of connections; each slot holds at most one connection.
 #[btf_map]
-static CONNECTION_SLOTS: Array<Slot<ConnectionState>, 1> = Array::new();
+static CONNECTION_SLOTS: Array<Slot<ConnectionSum>, 1> = Array::new();
 
 /// The connections whose slot is taken, by the address of the socket.
 #[btf_map]
-static CONNECTION_EXCESS: HashMap<u64, ConnectionState, 1> = HashMap::new();
+static CONNECTION_EXCESS: HashMap<u64, ConnectionSum, 1> = HashMap::new();
 
 /// The record of the open connection that an iterator visits. A record is too large for the stack.
 #[btf_map]

@@ -3,7 +3,7 @@
 //! Full sockets and both kinds of mini sockets begin with a `struct sock_common`, so one type
 //! serves all of them.
 
-use core::marker::PhantomData;
+use core::{arch::asm, marker::PhantomData};
 
 use tcpstate_common::{State, abi::FLAG_COOKIES};
 
@@ -23,19 +23,16 @@ pub(crate) struct Sock<A> {
 
 impl<A: Access> Sock<A> {
     /// Returns the address as a plain number. The verifier may know the address as a pointer, and a
-    /// function that is [checked once](crate::verifier) takes no pointer. A helper copies the
-    /// address on the stack, and the verifier knows nothing of the copy.
+    /// function that is [checked once](crate::verifier) takes no pointer. The verifier treats a
+    /// negated pointer as a number.
     #[inline(always)]
     pub(crate) fn plain_address(self) -> u64 {
-        // SAFETY: the field is on the stack, which the helper may read.
-        unsafe { Probed::load((&raw const self.address).cast(), 0) }
-    }
-
-    /// Returns the same socket, for fields beyond `struct sock`, which is the type that the verifier
-    /// knows. They are read by the helper that takes any address.
-    #[inline(always)]
-    pub(crate) fn probed(self) -> Sock<Probed> {
-        Sock { address: self.address, access: PhantomData }
+        let mut address = self.address as u64;
+        // SAFETY: the instructions only negate a register, twice.
+        unsafe {
+            asm!("{0} = -{0}", "{0} = -{0}", inout(reg) address, options(pure, nomem, nostack));
+        }
+        address
     }
 
     /// Creates a socket from its address.

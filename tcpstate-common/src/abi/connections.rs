@@ -14,6 +14,9 @@ pub const CONNECTION_BIRTH_SEEN: u32 = 1 << 0;
 pub const CONNECTION_IS_CHILD: u32 = 1 << 1;
 /// Bit of [`ConnectionSum::marks`]: the kernel made a time-wait socket for the connection.
 pub const CONNECTION_HAS_TIME_WAIT: u32 = 1 << 2;
+/// Bit of [`ConnectionSum::marks`]: the table had no room for the connection, so only the last event
+/// is known.
+pub const CONNECTION_HAD_NO_ROOM: u32 = 1 << 5;
 /// Bit of [`ConnectionSum::marks`]: it is unknown whether the kernel made a time-wait socket,
 /// because an earlier event was missed.
 pub const CONNECTION_TIME_WAIT_UNKNOWN: u32 = 1 << 4;
@@ -47,18 +50,6 @@ impl EarlierStates {
     }
 }
 
-/// What the programs store of a connection between two events of its full socket.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct ConnectionState {
-    /// The states before the current state.
-    pub earlier: EarlierStates,
-    /// The round-trip time of the handshake of a child (microseconds); 0 if unknown.
-    pub handshake: u32,
-    /// Explicit padding.
-    pub reserved: u32,
-}
-
 /// One connection, as the BPF programs write it to the ring at the last event of its full socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -69,15 +60,19 @@ pub struct ConnectionRecord {
     pub sum: ConnectionSum,
 }
 
-/// What the programs know of a connection at its last event.
+/// What the programs know of a connection. Until the last event, a table holds the sum of each
+/// connection, with only the first two fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct ConnectionSum {
-    /// Time of the first observed event (monotonic clock, nanoseconds). If
-    /// [`CONNECTION_BIRTH_SEEN`] is set, it is the time of the socket's birth.
-    pub born: u64,
     /// The states before the last state.
-    pub state: ConnectionState,
+    pub earlier: EarlierStates,
+    /// The round-trip time of the handshake of a child (microseconds); 0 if unknown.
+    pub handshake: u32,
+    /// The bits such as [`CONNECTION_BIRTH_SEEN`].
+    pub marks: u32,
+    /// Time of the socket's birth (monotonic clock, nanoseconds); 0 if unknown.
+    pub born: u64,
     /// `tcp_sock.bytes_acked`: the sequence numbers that the peer has acknowledged. It includes a
     /// SYN of this side and an acknowledged FIN.
     pub bytes_acked: u64,
@@ -93,20 +88,16 @@ pub struct ConnectionSum {
     pub snd_una: u32,
     /// `tcp_sock.write_seq`: the sequence number after everything that was sent or waits.
     pub write_seq: u32,
-    /// The bits such as [`CONNECTION_BIRTH_SEEN`].
-    pub marks: u32,
-    /// Explicit padding.
-    pub reserved: u32,
 }
 
 // SAFETY: `ConnectionRecord` is a `repr(C)` struct of integers without padding, so every bit
 // pattern is valid.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for ConnectionRecord {}
-// SAFETY: `ConnectionState` is a `repr(C)` struct of integers without padding, so every bit pattern
-// is valid.
+// SAFETY: `ConnectionSum` is a `repr(C)` struct of integers without padding, so every bit pattern is
+// valid.
 #[cfg(feature = "user")]
-unsafe impl aya::Pod for ConnectionState {}
+unsafe impl aya::Pod for ConnectionSum {}
 
 #[cfg(test)]
 mod tests {

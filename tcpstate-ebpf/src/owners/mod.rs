@@ -40,10 +40,11 @@ pub(crate) use self::accepted::{accept, is_waiting};
 pub(crate) use self::rows::number_of_birth;
 use self::rows::{add_live, add_waiting, count, release, retain};
 use crate::{
-    access::Access,
+    access::{Access, Probed},
     atomic::{add_atomically, add_one_atomically},
     config::config,
     sock::Sock,
+    verifier::checked_once,
 };
 
 const CLOSE: usize = State::Close as usize;
@@ -193,34 +194,41 @@ pub(crate) fn first<A: Access>(sock: Sock<A>, event: Event) -> Owned {
         Owned { owner: earlier::take(sock) | OWNER_IS_ACCEPTED, ..Owned::UNKNOWN }
     };
     let candidate = candidate(sock, event, earlier);
-    Owned::unpack(count_first(sock, event.pack(), earlier.pack(), candidate))
+    let address = sock.plain_address();
+    Owned::unpack(count_first(address, event.pack(), earlier.pack(), candidate.into()))
 }
 
-/// The function is not inlined, to keep the stack of its caller small.
-#[inline(never)]
-fn count_first<A: Access>(sock: Sock<A>, event: u64, earlier: u64, candidate: u32) -> u64 {
-    let event = Event::unpack(event);
-    let Event { from, to, .. } = event;
-    let mut numbers = Owned::unpack(earlier);
-    if is_birth(from, to) {
-        if to == SYN_RECV || to == LISTEN {
-            numbers.owner = OWNER_IS_SERVER;
+checked_once! {
+    fn count_first(address: u64, event: u64, earlier: u64, candidate: u64) -> u64 {
+        if !is_on() {
+            return 0;
         }
-        if to == SYN_RECV {
-            // The peer of a child is not known yet.
-            add_waiting(1);
+        let candidate = candidate as u32;
+        // SAFETY: the caller passes the address of a socket that exists while the program runs.
+        let sock = unsafe { Sock::<Probed>::from_ptr(address as *const u8) };
+        let event = Event::unpack(event);
+        let Event { from, to, .. } = event;
+        let mut numbers = Owned::unpack(earlier);
+        if is_birth(from, to) {
+            if to == SYN_RECV || to == LISTEN {
+                numbers.owner = OWNER_IS_SERVER;
+            }
+            if to == SYN_RECV {
+                // The peer of a child is not known yet.
+                add_waiting(1);
+            } else {
+                numbers.set_number(candidate);
+                retain(candidate);
+            }
+        }
+        count_event(event, &mut numbers, candidate);
+        if to == CLOSE {
+            end(sock, event, numbers);
         } else {
-            numbers.set_number(candidate);
-            retain(candidate);
+            add_live(numbers.number(), to, 1);
         }
+        numbers.pack()
     }
-    count_event(event, &mut numbers, candidate);
-    if to == CLOSE {
-        end(sock, event, numbers);
-    } else {
-        add_live(numbers.number(), to, 1);
-    }
-    numbers.pack()
 }
 
 /// Counts a later event of a socket, and returns its owners. The caller has already stored the new
@@ -228,41 +236,42 @@ fn count_first<A: Access>(sock: Sock<A>, event: u64, earlier: u64, candidate: u3
 #[inline(always)]
 pub(crate) fn next<A: Access>(sock: Sock<A>, event: Event, numbers: Owned, born: u64) -> Owned {
     let candidate = candidate(sock, event, numbers);
-    Owned::unpack(count_next(sock, event.pack(), numbers.pack(), born, candidate))
+    let address = sock.plain_address();
+    Owned::unpack(count_next(address, event.pack(), numbers.pack(), born, candidate.into()))
 }
 
-/// The function is not inlined, to keep the stack of its caller small.
-#[inline(never)]
-fn count_next<A: Access>(
-    sock: Sock<A>,
-    event: u64,
-    numbers: u64,
-    born: u64,
-    candidate: u32,
-) -> u64 {
-    let event = Event::unpack(event);
-    let Event { from, to, .. } = event;
-    let mut numbers = Owned::unpack(numbers);
-    if event.is_of_child() && !numbers.is_accepted() {
-        // A process may accept the socket while this program runs. A hint that this program does
-        // not see is found at the next event, and the end of the socket always looks for a hint.
-        if event.is_hinted || to == CLOSE {
-            accepted::take(sock.address(), born, from, &mut numbers);
+checked_once! {
+    fn count_next(address: u64, event: u64, numbers: u64, born: u64, candidate: u64) -> u64 {
+        if !is_on() {
+            return 0;
         }
-        if numbers.number() == OWNER_UNKNOWN && from == SYN_RECV && !key::has_process() {
-            numbers.set_number(candidate);
-            retain(candidate);
-            add_live(candidate, from, 1);
+        let candidate = candidate as u32;
+        // SAFETY: the caller passes the address of a socket that exists while the program runs.
+        let sock = unsafe { Sock::<Probed>::from_ptr(address as *const u8) };
+        let event = Event::unpack(event);
+        let Event { from, to, .. } = event;
+        let mut numbers = Owned::unpack(numbers);
+        if event.is_of_child() && !numbers.is_accepted() {
+            // A process may accept the socket while this program runs. A hint that this program does
+            // not see is found at the next event, and the end of the socket always looks for a hint.
+            if event.is_hinted || to == CLOSE {
+                accepted::take(sock.address(), born, from, &mut numbers);
+            }
+            if numbers.number() == OWNER_UNKNOWN && from == SYN_RECV && !key::has_process() {
+                numbers.set_number(candidate);
+                retain(candidate);
+                add_live(candidate, from, 1);
+            }
         }
+        add_live(numbers.number(), from, -1);
+        count_event(event, &mut numbers, candidate);
+        if to == CLOSE {
+            end(sock, event, numbers);
+        } else {
+            add_live(numbers.number(), to, 1);
+        }
+        numbers.pack()
     }
-    add_live(numbers.number(), from, -1);
-    count_event(event, &mut numbers, candidate);
-    if to == CLOSE {
-        end(sock, event, numbers);
-    } else {
-        add_live(numbers.number(), to, 1);
-    }
-    numbers.pack()
 }
 
 /// Counts what an event says of the owner. If the event closes the connection, the function finds

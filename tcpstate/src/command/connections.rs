@@ -50,6 +50,15 @@ impl Help for Error {
 }
 
 impl Flags {
+    /// Returns the name of the first given flag.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        match (self.failed, &self.ended_by) {
+            (true, _) => Some("--failed"),
+            (false, Some(_)) => Some("--ended-by"),
+            (false, None) => None,
+        }
+    }
+
     pub(super) fn filter(&self) -> ConnectionFilter {
         ConnectionFilter {
             only_failed: self.failed,

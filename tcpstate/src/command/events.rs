@@ -82,17 +82,17 @@ impl Help for Conflict {
 }
 
 impl Flags {
-    /// Returns the options for events, or `None` without `--events`.
-    pub(super) fn options(&self) -> Option<EventOptions> {
+    /// Returns the options for events, or `None` if neither lines nor a full recording need events.
+    pub(super) fn options(&self, is_full: bool) -> Option<EventOptions> {
         let options = EventOptions {
             ring_bytes: self.max_event_buffer,
             max_sockets: self.max_event_sockets,
-            lines: self.events,
-            connections: self.connections,
-            pending: self.pending,
+            lines: self.events || is_full,
+            connections: self.connections || is_full,
+            pending: self.pending || is_full,
             ..EventOptions::default()
         };
-        self.are_given().then_some(options)
+        (self.are_given() || is_full).then_some(options)
     }
 
     /// Returns whether events or connections have lines.

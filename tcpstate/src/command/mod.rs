@@ -17,6 +17,7 @@ mod explain;
 mod family;
 mod filter;
 mod foreground;
+mod full;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod help;

@@ -129,11 +129,10 @@ impl Flags {
         self.by.as_ref().map_or(&[], |keys| &keys.0)
     }
 
-    /// Returns the options of counting by owner.
-    pub(super) fn options(&self) -> Option<OwnerOptions> {
-        let by = self.keys().to_vec();
+    /// Returns the options of counting by owner. `by` has the keys of the groups.
+    pub(super) fn options(&self, by: &[Key]) -> Option<OwnerOptions> {
         (!by.is_empty())
-            .then(|| OwnerOptions { max_owners: self.max_owners, ..OwnerOptions::by(by) })
+            .then(|| OwnerOptions { max_owners: self.max_owners, ..OwnerOptions::by(by.to_vec()) })
     }
 
     /// Returns the order in which groups are shown.

@@ -1,16 +1,24 @@
 //! `--record`: writes the shown reports and events to a file, too.
 
-use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, value_parser};
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 
 use super::{FAILED, help::RECORDING, output::Output, program::Program, signals::Signals, values};
 use crate::{
     error::Help as _,
     procfs::sysctl,
-    recording::{Limits, News, Part, Recorder},
+    recording::{Limits, MAX_FACTS, News, Part, Recorder},
     report::{Event, Key, Report},
+    source::sock_diag,
     view::{EventLines, View},
 };
 
@@ -68,10 +76,33 @@ impl Flags {
             has_connections: lines.connections,
             by: by.to_vec(),
             sysctls: sysctl::known(),
+            addresses: interface_addresses(),
+            listeners: listeners(),
             ..Part::new(concat!("tcpstate ", env!("CARGO_PKG_VERSION")))
         };
         Ok(Some(Arc::new(Recorder::create(file, limits, part)?)))
     }
+}
+
+/// Returns the addresses of the interfaces of the thread's namespace, for example `eth0 192.0.2.1`.
+/// The list is empty if they cannot be read.
+fn interface_addresses() -> Vec<String> {
+    let interfaces = getifaddrs().into_iter().flatten();
+    let address = |interface: InterfaceAddress| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
+        let v6 = || address.as_sockaddr_in6().map(|address| IpAddr::from(address.ip()));
+        Some(format!("{} {}", interface.interface_name, v4.or_else(v6)?))
+    };
+    interfaces.filter_map(address).take(MAX_FACTS).collect()
+}
+
+/// Returns the local addresses of the listeners of the thread's namespace. The list is empty if they
+/// cannot be listed.
+fn listeners() -> Vec<String> {
+    let mut all = sock_diag::listeners().unwrap_or_default();
+    all.sort_unstable();
+    all.iter().take(MAX_FACTS).map(SocketAddr::to_string).collect()
 }
 
 /// Ends and removes a recording of a run whose program did not start.

@@ -34,7 +34,7 @@ pub use self::{
     files::{Recording, Skipped},
     reader::{Reader, Timed},
     recorder::{Limits, News, Recorder},
-    wire::Part,
+    wire::{MAX_FACTS, Part},
     writer::Writer,
 };
 use crate::report::{Event, Report};

@@ -264,8 +264,8 @@ fn connection(number: u64) -> Connection {
         states: states[..count].iter().map(|&state| (state, nanos(number << 20))).collect(),
         time_wait: is_known.then_some(count > 2),
         bytes_sent: is_known.then_some(u64::MAX - 1),
-        bytes_received: number << 33,
-        retransmits: number,
+        bytes_received: Some(number << 33),
+        retransmits: is_known.then_some(number),
         srtt: nanos(7),
         is_mptcp: count == 1,
     }

@@ -48,10 +48,11 @@ pub struct Connection {
     pub time_wait: Option<bool>,
     /// The bytes of data that the peer acknowledged. The number is unknown if the role is unknown.
     pub bytes_sent: Option<u64>,
-    /// The bytes of data that this side received in order.
-    pub bytes_received: u64,
+    /// The bytes of data that this side received in order. This number and the next are unknown if
+    /// the table of connections had no room.
+    pub bytes_received: Option<u64>,
     /// The number of segments that this side sent again, also of SYN and SYN-ACK.
-    pub retransmits: u64,
+    pub retransmits: Option<u64>,
     /// The smoothed round-trip time at the end.
     pub srtt: Option<Duration>,
     /// Whether the connection is a subflow of an MPTCP connection.

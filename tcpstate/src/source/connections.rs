@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 use tcpstate_common::{
     State,
     abi::{
-        CONNECTION_BIRTH_SEEN, CONNECTION_HAS_TIME_WAIT, CONNECTION_IS_CHILD, CONNECTION_IS_MPTCP,
-        CONNECTION_TIME_WAIT_UNKNOWN, ConnectionSum, EventRecord, SOCK_DONE, UNKNOWN_DURATION,
+        CONNECTION_BIRTH_SEEN, CONNECTION_HAD_NO_ROOM, CONNECTION_HAS_TIME_WAIT,
+        CONNECTION_IS_CHILD, CONNECTION_IS_MPTCP, CONNECTION_TIME_WAIT_UNKNOWN, ConnectionSum,
+        EventRecord, SOCK_DONE, UNKNOWN_DURATION,
     },
 };
 
@@ -31,7 +32,8 @@ pub(super) fn of(
         (false, None) => None,
     };
     let states = states(last, sum);
-    let time_wait = sees_time_wait && !has(CONNECTION_TIME_WAIT_UNKNOWN);
+    let is_known = !has(CONNECTION_HAD_NO_ROOM);
+    let time_wait = sees_time_wait && is_known && !has(CONNECTION_TIME_WAIT_UNKNOWN);
     Connection {
         opened: birth.map(opened),
         role,
@@ -39,8 +41,9 @@ pub(super) fn of(
         handshake: handshake(role, sum, &states),
         time_wait: time_wait.then(|| has(CONNECTION_HAS_TIME_WAIT)),
         bytes_sent: role.map(|role| bytes_sent(role, last, sum)),
-        bytes_received: sum.bytes_received.saturating_sub((sum.sock_flags & SOCK_DONE) >> 1),
-        retransmits: sum.retransmits.into(),
+        bytes_received: is_known
+            .then(|| sum.bytes_received.saturating_sub((sum.sock_flags & SOCK_DONE) >> 1)),
+        retransmits: is_known.then(|| sum.retransmits.into()),
         srtt: (sum.srtt != 0).then(|| Duration::from_nanos(u64::from(sum.srtt) * 1000 / 8)),
         is_mptcp: has(CONNECTION_IS_MPTCP),
         states,
@@ -51,7 +54,7 @@ pub(super) fn of(
 fn states(last: &EventRecord, sum: &ConnectionSum) -> Vec<(State, Option<Duration>)> {
     let known = |nanos| (nanos != UNKNOWN_DURATION).then(|| Duration::from_nanos(nanos));
     let current = State::from_number(last.from.into()).map(|state| (state, last.duration));
-    let all = sum.state.earlier.iter().chain(current);
+    let all = sum.earlier.iter().chain(current);
     all.map(|(state, nanos)| (state, known(nanos))).collect()
 }
 
@@ -62,7 +65,7 @@ fn handshake(
 ) -> Option<Duration> {
     match role? {
         Role::Server => {
-            let micros = Some(sum.state.handshake).filter(|&micros| micros != 0);
+            let micros = Some(sum.handshake).filter(|&micros| micros != 0);
             micros.map(|micros| Duration::from_micros(micros.into()))
         }
         Role::Client => {
@@ -89,7 +92,7 @@ fn bytes_sent(role: Role, last: &EventRecord, sum: &ConnectionSum) -> u64 {
 mod tests {
     use std::time::UNIX_EPOCH;
 
-    use tcpstate_common::abi::{ConnectionState, EarlierStates};
+    use tcpstate_common::abi::EarlierStates;
 
     use super::*;
 
@@ -100,7 +103,7 @@ mod tests {
         let earlier = EarlierStates { durations, path: sent | open << 4, length: 2 };
         ConnectionSum {
             born: 1000,
-            state: ConnectionState { earlier, ..ConnectionState::default() },
+            earlier,
             bytes_acked: 102,
             bytes_received: 51,
             sock_flags: SOCK_DONE,
@@ -124,7 +127,7 @@ mod tests {
     fn a_client_has_neither_its_syn_nor_its_fin_in_the_bytes() {
         let client =
             decoded(State::FinWait2, &sum(CONNECTION_BIRTH_SEEN | CONNECTION_HAS_TIME_WAIT));
-        assert_eq!((client.bytes_sent, client.bytes_received), (Some(100), 50));
+        assert_eq!((client.bytes_sent, client.bytes_received), (Some(100), Some(50)));
         assert_eq!(client.role, Some(Role::Client));
         assert_eq!(client.handshake, Some(Duration::from_micros(2)));
         assert_eq!(client.duration, Some(Duration::from_micros(8)));
@@ -151,11 +154,11 @@ mod tests {
     #[test]
     fn a_child_has_no_syn_and_a_measured_handshake() {
         let mut sum = sum(CONNECTION_BIRTH_SEEN | CONNECTION_IS_CHILD);
-        sum.state.handshake = 33;
+        sum.handshake = 33;
         let child = decoded(State::LastAck, &sum);
         assert_eq!((child.role, child.bytes_sent), (Some(Role::Server), Some(101)));
         assert_eq!(child.handshake, Some(Duration::from_micros(33)));
-        sum.state.handshake = 0;
+        sum.handshake = 0;
         assert_eq!(decoded(State::LastAck, &sum).handshake, None, "the SYN-ACK was sent again");
     }
 
@@ -164,6 +167,9 @@ mod tests {
         let old = decoded(State::FinWait2, &sum(CONNECTION_TIME_WAIT_UNKNOWN));
         assert_eq!((old.role, old.opened, old.duration, old.bytes_sent), (None, None, None, None));
         assert_eq!((old.handshake, old.time_wait), (None, None));
+        let bare = ConnectionSum { marks: CONNECTION_HAD_NO_ROOM, ..ConnectionSum::default() };
+        let bare = decoded(State::LastAck, &bare);
+        assert_eq!((bare.bytes_received, bare.retransmits, bare.time_wait), (None, None, None));
         let refused = ConnectionSum { marks: CONNECTION_BIRTH_SEEN, ..ConnectionSum::default() };
         let refused = decoded(State::SynSent, &refused);
         assert_eq!((refused.bytes_sent, refused.srtt, refused.handshake), (Some(0), None, None));

@@ -4,12 +4,16 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
-use super::{EventLines, json::VERSION, json_lines::write_line};
+use super::{
+    EventLines,
+    json::VERSION,
+    json_lines::{add_list, write_line},
+};
 use crate::recording::Part;
 
 /// Writes one JSON object.
 pub fn show_part(part: &Part, out: &mut dyn Write) -> io::Result<()> {
-    let line = json!({
+    let mut line = json!({
         "type": "recording",
         "version": VERSION,
         "id": format!("{:016x}", part.id),
@@ -20,6 +24,8 @@ pub fn show_part(part: &Part, out: &mut dyn Write) -> io::Result<()> {
         "by": part.by.iter().map(|key| key.label()).collect::<Vec<_>>(),
         "sysctls": part.sysctls,
     });
+    add_list(&mut line, "addresses", &part.addresses, |address| json!(address))?;
+    add_list(&mut line, "listeners", &part.listeners, |listener| json!(listener))?;
     write_line(&line, out)
 }
 

@@ -12,7 +12,7 @@ use clap::{Args, value_parser};
 use crate::{
     aggregate::Reconcile,
     command::{
-        connections, duration, event_filter, events,
+        connections, duration, event_filter, events, full,
         help::{ADVANCED, OUTPUT},
         owners,
         program::{self, Program},
@@ -21,8 +21,9 @@ use crate::{
         values::{self, NetnsFlag, named},
     },
     filter::{ConnectionFilter, EventFilter, GroupFilter},
-    probe::{MAX_NAMESPACES, Options},
-    report::{Provider, Transitions},
+    probe::{HistogramOptions, MAX_NAMESPACES, Options},
+    report::{Key, Provider, Transitions},
+    view::EventLines,
 };
 
 /// Show the number of TCP sockets by state, and every transition
@@ -56,6 +57,7 @@ Examples:
   sudo tcpstate trace --events --local-port 443
   sudo tcpstate trace -o csv > states.csv     a row per state and interval
   sudo tcpstate trace --record run.tcps       also write a recording
+  sudo tcpstate trace --record run.tcps --full     with everything in it
   tcpstate trace --replay run.tcps            show it again, without root
   sudo tcpstate trace --events -- curl http://...    until curl ends
   sudo tcpstate trace -o json | jq .states")]
@@ -108,6 +110,9 @@ pub(in crate::command) struct Arguments {
 
     #[command(flatten)]
     pub(super) record: record::Flags,
+
+    #[command(flatten)]
+    pub(super) full: full::Flags,
 
     /// Show a recording instead of this system
     #[arg(long, value_name = "FILE", conflicts_with_all = refused_by_replay::with(&LIVE))]
@@ -205,7 +210,22 @@ impl Arguments {
     /// Returns the interval of snapshots, and whether snapshots are shown.
     pub(super) fn snapshots(&self) -> (Duration, bool) {
         const USUAL: Duration = Duration::from_secs(1);
-        (self.interval.unwrap_or(USUAL), self.interval.is_some() || !self.events.are_given())
+        let has_snapshots =
+            self.interval.is_some() || self.full.is_given() || !self.events.are_given();
+        (self.interval.unwrap_or(USUAL), has_snapshots)
+    }
+
+    /// Returns the keys of the groups. A full recording has groups, by default by process.
+    pub(super) fn keys(&self) -> &[Key] {
+        match self.owners.keys() {
+            [] if self.full.is_given() => &[Key::Process],
+            keys => keys,
+        }
+    }
+
+    /// Returns the lines that a recording contains.
+    pub(super) fn recorded_lines(&self) -> EventLines {
+        if self.full.is_given() { EventLines::ALL } else { self.events.lines() }
     }
 
     /// Returns the options of the tracer.
@@ -217,13 +237,14 @@ impl Arguments {
             transitions: self.transitions_provider,
             time_wait: self.time_wait_provider,
             syn_recv: self.syn_recv_provider,
-            events: self.events.options(),
+            events: self.events.options(self.full.is_given()),
             event_filter: program.narrow(if self.has_groups() {
                 EventFilter::default()
             } else {
                 self.filter()?
             }),
-            owners: self.owners.options(),
+            owners: self.owners.options(self.keys()),
+            histograms: self.full.is_given().then(HistogramOptions::default),
             statistics: self.cost,
             log: self.bpf_log,
             max_scan_sockets: self.max_scan_sockets.map(NonZeroU32::get),
@@ -248,7 +269,7 @@ impl Arguments {
     }
 
     fn has_groups(&self) -> bool {
-        !self.events.are_given() && !self.owners.keys().is_empty()
+        !self.events.are_given() && !self.keys().is_empty()
     }
 
     /// Returns the filter of groups, which keeps all groups if there are no conditions.
@@ -256,7 +277,7 @@ impl Arguments {
         if !self.has_groups() {
             return Ok(GroupFilter::default());
         }
-        let by = self.owners.keys();
+        let by = self.keys();
         GroupFilter::new(self.filter()?, by).map_err(|no_key| self.owners.no_key(no_key).into())
     }
 
@@ -264,6 +285,10 @@ impl Arguments {
     pub(super) fn look_for_conflicts(&self) -> Result<()> {
         let (_, has_snapshots) = self.snapshots();
         let condition = self.filter.given().or_else(|| self.connection.given());
+        let of_connections = || self.connections.given();
+        if let (true, Some(flag)) = (self.full.is_given(), condition.or_else(of_connections)) {
+            return Err(full::Error::Filter(flag).into());
+        }
         if let (true, false, Some(flag)) = (has_snapshots, self.has_groups(), condition) {
             return Err(event_filter::Error::Gauges(flag).into());
         }
@@ -271,7 +296,7 @@ impl Arguments {
             return Err(connections::Error::Moves(flag).into());
         }
         self.owners.require_snapshots(has_snapshots)?;
-        self.program.require_processes(has_snapshots, self.owners.keys())?;
+        self.program.require_processes(has_snapshots, self.keys())?;
         match self.format.output {
             _ if !has_snapshots && self.count.is_some() => {
                 Err(events::Conflict::Count(self.events.name()).into())

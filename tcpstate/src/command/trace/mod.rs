@@ -73,10 +73,10 @@ async fn trace(arguments: &Arguments, mut program: Program) -> Result<ExitCode> 
     let loss_warner = events::LossWarner::since(tracer.losses()?);
     let events = tracer.take_events();
     privileges::keep_for_run(tracer.probe(), arguments.record.is_wanted(), program.is_given())?;
-    let recorder = arguments.record.begin(arguments.events.lines(), arguments.owners.keys())?;
+    let recorder = arguments.record.begin(arguments.recorded_lines(), arguments.keys())?;
     program.start().inspect_err(|_| record::discard(&arguments.record, recorder.clone()))?;
     let mut keys = Keys::start(has_screen(arguments))?;
-    let view = view(arguments, arguments.owners.keys(), arguments.events.lines());
+    let view = view(arguments, arguments.keys(), arguments.events.lines());
     let view = foreground::only(keys.with_help(view), has_screen(arguments));
     let view = record::recorded(view, recorder.clone());
     let output = Output::start(view, events, arguments.connection_filter())?;

@@ -53,9 +53,9 @@ pub(super) struct Connections {
     #[n(8)]
     bytes_sent: Column<u64>,
     #[n(9)]
-    bytes_received: List<u64, MAX_EVENTS>,
+    bytes_received: Column<u64>,
     #[n(10)]
-    retransmits: List<u64, MAX_EVENTS>,
+    retransmits: Column<u64>,
     #[n(11)]
     srtt: Column<u64>,
     #[n(12)]

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use minicbor::{Decode, Decoder, Encode, Encoder};
 
-pub use self::part::Part;
+pub use self::part::{MAX_FACTS, Part};
 use self::table::{Nanos, Wire};
 use super::{Record, budget::Budget};
 use crate::report::{Event, Report};

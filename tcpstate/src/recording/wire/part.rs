@@ -18,6 +18,9 @@ use crate::{recording::budget::Budget, report::Key};
 /// The maximum number of sysctls.
 const MAX_SYSCTLS: usize = 1024;
 
+/// The maximum number of addresses of interfaces, and of listeners.
+pub const MAX_FACTS: usize = 1024;
+
 /// The first record of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(context_bound = "AsMut<Budget>")]
@@ -44,6 +47,14 @@ pub struct Part {
     /// Whether the last event of each connection contains the sum of the connection.
     #[cbor(n(6), default)]
     pub has_connections: bool,
+    /// The interfaces and their addresses at the start, for example `eth0 192.0.2.1`.
+    #[cbor(n(7), decode_with = "decode_facts", encode_with = "encode_facts", nil = "no_facts")]
+    #[cbor(is_nil = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// The addresses and ports of the listeners at the start.
+    #[cbor(n(8), decode_with = "decode_facts", encode_with = "encode_facts", nil = "no_facts")]
+    #[cbor(is_nil = "Vec::is_empty")]
+    pub listeners: Vec<String>,
 }
 
 impl Part {
@@ -88,6 +99,28 @@ fn encode_keys<C: AsMut<Budget>, W: minicbor::encode::Write>(
     context: &mut C,
 ) -> Result<(), encode::Error<W::Error>> {
     encoder.encode_with(List::<KeyName, MAX_KEYS>::of(keys), context)?.ok()
+}
+
+fn decode_facts<C: AsMut<Budget>>(
+    decoder: &mut Decoder<'_>,
+    context: &mut C,
+) -> Result<Vec<String>, decode::Error> {
+    decoder.decode_with::<_, List<Text, MAX_FACTS>>(context)?.read()
+}
+
+#[allow(clippy::ptr_arg, reason = "minicbor passes a reference to the field")]
+fn encode_facts<C: AsMut<Budget>, W: minicbor::encode::Write>(
+    facts: &Vec<String>,
+    encoder: &mut Encoder<W>,
+    context: &mut C,
+) -> Result<(), encode::Error<W::Error>> {
+    encoder.encode_with(List::<Text, MAX_FACTS>::of(facts), context)?.ok()
+}
+
+/// Returns the facts of a recording of a version that did not record them.
+#[allow(clippy::unnecessary_wraps, reason = "minicbor expects an option")]
+fn no_facts() -> Option<Vec<String>> {
+    Some(Vec::new())
 }
 
 /// Returns the keys of a recording of a version that did not group sockets.

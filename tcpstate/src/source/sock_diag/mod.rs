@@ -141,13 +141,16 @@ pub fn collect<A>(
     }
 }
 
+/// Returns the local addresses of the listeners in the calling thread's network namespace.
+pub fn listeners() -> Result<Vec<SocketAddr>, Error> {
+    let filter = Filter { states: [State::Listen].into_iter().collect(), ..Filter::default() };
+    let add = |all: &mut Vec<SocketAddr>, socket: &Socket| all.push(socket.local);
+    collect(&Query::of(&filter), Vec::new, add).map(|answer| answer.sum)
+}
+
 /// Returns the local ports of the listeners in the calling thread's network namespace.
 pub fn listening_ports() -> Result<HashSet<u16>, Error> {
-    let filter = Filter { states: [State::Listen].into_iter().collect(), ..Filter::default() };
-    let add = |ports: &mut HashSet<u16>, socket: &Socket| {
-        ports.insert(socket.local.port());
-    };
-    collect(&Query::of(&filter), HashSet::new, add).map(|answer| answer.sum)
+    Ok(listeners()?.iter().map(SocketAddr::port).collect())
 }
 
 /// Counts the matching sockets by state. The result has the kernel's state number as its index.

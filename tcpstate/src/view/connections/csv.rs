@@ -127,8 +127,8 @@ fn cells(event: &Event, connection: &Connection) -> Vec<String> {
         shown(event.ended_by.map(CloseReason::name)),
         shown(connection.time_wait),
         shown(connection.bytes_sent),
-        connection.bytes_received.to_string(),
-        connection.retransmits.to_string(),
+        shown(connection.bytes_received),
+        shown(connection.retransmits),
         seconds(connection.srtt),
         connection.is_mptcp.to_string(),
     ]);

@@ -51,8 +51,8 @@ struct Line<'a> {
     ended_by: Option<&'static str>,
     time_wait: Option<bool>,
     bytes_sent: Option<u64>,
-    bytes_received: u64,
-    retransmits: u64,
+    bytes_received: Option<u64>,
+    retransmits: Option<u64>,
     srtt_seconds: Option<f64>,
     mptcp: bool,
 }

@@ -25,6 +25,8 @@ pub struct EventLines {
 }
 
 impl EventLines {
+    /// All lines.
+    pub const ALL: Self = Self { transitions: true, connections: true };
     /// No lines.
     pub const NONE: Self = Self { transitions: false, connections: false };
 }
