@@ -213,14 +213,16 @@ fn ours(error: &Cause) -> Option<&dyn Help> {
     fn of<E: Help + 'static>(error: &Cause) -> Option<&dyn Help> {
         error.downcast_ref::<E>().map(|error| error as &dyn Help)
     }
-    let types: [FindHelp; 12] = [
+    let types: [FindHelp; 14] = [
         of::<environment::Error>,
         of::<probe::Error>,
         of::<sock_diag::Error>,
         of::<recording::Error>,
         of::<explanations::Error>,
         of::<doctor::Error>,
+        of::<connections::Error>,
         of::<event_filter::Error>,
+        of::<full::Error>,
         of::<events::Conflict>,
         of::<owners::Error>,
         of::<program::Error>,

@@ -67,9 +67,9 @@ pub(super) struct OrderFlags {
 /// The errors of the flags of groups.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// `--by` was given with `--events` and without snapshots.
-    #[error("cannot use --by with --events: groups are part of snapshots, which need --interval")]
-    NoSnapshots,
+    /// `--by` was given with lines and without snapshots.
+    #[error("cannot use --by with {0}: groups are part of snapshots, which need --interval")]
+    NoSnapshots(&'static str),
     /// A flag for groups was given without groups.
     #[error("cannot use {0}: there are no groups without --by")]
     NoGroups(&'static str),
@@ -105,7 +105,7 @@ fn has(recorded: &str) -> String {
 impl Help for Error {
     fn help(&self) -> Cow<'static, str> {
         match self {
-            Self::NoSnapshots => "add --interval".into(),
+            Self::NoSnapshots(_) => "add --interval".into(),
             Self::NoGroups(_) => "add --by, for example --by process".into(),
             Self::NoKey { by, key: Some(key), .. } => {
                 format!("add the key: --by {by},{}", key.name()).into()
@@ -145,11 +145,15 @@ impl Flags {
         Error::NoKey { flag, by: names(self.keys()), key }
     }
 
-    /// Refuses flags that have no effect in a run.
-    pub(super) fn require_snapshots(&self, has_snapshots: bool) -> Result<(), Error> {
+    /// Refuses flags that have no effect in a run. `lines` is the flag that asks for lines.
+    pub(super) fn require_snapshots(
+        &self,
+        has_snapshots: bool,
+        lines: &'static str,
+    ) -> Result<(), Error> {
         match (&self.by, self.order.given()) {
             (None, Some(flag)) => Err(Error::NoGroups(flag)),
-            (Some(_), _) if !has_snapshots => Err(Error::NoSnapshots),
+            (Some(_), _) if !has_snapshots => Err(Error::NoSnapshots(lines)),
             _ => Ok(()),
         }
     }

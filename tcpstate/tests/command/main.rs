@@ -11,6 +11,7 @@
 
 mod check;
 mod churn;
+mod connections;
 mod count;
 mod desk;
 mod doctor;

@@ -425,22 +425,6 @@ fn connections_are_summed_up_beside_everything_else() {
         owners: Some(OwnerOptions::by(vec![Key::Process])),
         ..options()
     };
-    for o in [0, 1, 2, 3, 4, 5, 6] {
-        let mut a = all.clone();
-        if o & 1 != 0 {
-            a.histograms = None
-        }
-        if o & 2 != 0 {
-            a.owners = None
-        }
-        if o & 4 != 0 {
-            a.events.as_mut().unwrap().connections = false;
-            a.events.as_mut().unwrap().pending = false
-        }
-        let t = Instant::now();
-        drop(Traced::with(&a));
-        println!("{o}: {:?}", t.elapsed());
-    }
     let mut traced = Traced::with(&all);
     let mut events = traced.tracer.take_events().expect("events are asked for");
     let is_done = (0..ATTEMPTS).any(|_| assert_all_ways(Family::V4, &mut traced, &mut events));

@@ -295,7 +295,7 @@ impl Arguments {
         if let (true, Some(flag)) = (self.events.are_connections(), self.filter.given_moves()) {
             return Err(connections::Error::Moves(flag).into());
         }
-        self.owners.require_snapshots(has_snapshots)?;
+        self.owners.require_snapshots(has_snapshots, self.events.name())?;
         self.program.require_processes(has_snapshots, self.keys())?;
         match self.format.output {
             _ if !has_snapshots && self.count.is_some() => {
