@@ -177,18 +177,20 @@ fn wants_matrix(arguments: &Arguments) -> bool {
 
 /// Refuses a recording without durations. If the matrix is wanted, also refuses a recording of
 /// filtered durations, as a live run does. This function reads the recording up to the first
-/// snapshot or event. A recording with events has no durations, because only `trace` records
-/// events.
+/// snapshot or event. A recording of events has durations only if it has connections too, because
+/// it is then a full recording.
 fn require_shown(file: &Path, max_memory: u64, wants_matrix: bool) -> Result<()> {
     // A pipe can be read only once, so this function does not check a recording in a pipe.
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
         return Ok(());
     }
     let mut recording = Recording::open(file, max_memory)?;
+    let may_be_full = recording.part().has_connections;
     // If a recording is damaged before its first snapshot, `hist` shows the recording up to the
     // damage.
     while let Ok(Some(Timed { record, .. })) = recording.next_record() {
         let histograms = match &record {
+            Record::Events(_) if may_be_full => continue,
             Record::Events(_) => None,
             Record::Report(report) => match report.as_ref() {
                 Report::Start(_) => continue,
