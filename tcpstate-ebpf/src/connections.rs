@@ -165,8 +165,8 @@ unsafe fn add(entry: *mut ConnectionSum, address: u64, step: Step, duration: u64
 }
 
 /// Returns the round-trip time of the handshake of a child in microseconds; 0 if unknown. When a
-/// child becomes ESTABLISHED, the handshake is its only measured round trip (`tcp_synack_rtt_meas`).
-/// If the SYN-ACK was sent more than once, the time is unknown.
+/// child becomes ESTABLISHED, the handshake is its only measured round trip
+/// (`tcp_synack_rtt_meas`). If the SYN-ACK was sent more than once, the time is unknown.
 #[inline(always)]
 fn handshake(address: u64) -> u32 {
     // SAFETY: the address is that of the socket of the current event.
@@ -190,16 +190,14 @@ pub(crate) fn write<A: Access>(
     store_sum(sock.plain_address(), step, observed.born, closer.key());
     let event = || events::record(transition, observed, closer, facts, RecordKind::Connection);
     ring::write_connection(event, |record| {
-        let sum = CONNECTIONS.get(sock.address());
         // SAFETY: `record` points to reserved space of the ring. The kernel does not free the
         // memory of a map entry while the program runs.
         unsafe {
-            match sum {
-                Some(sum) => (*record).sum = *sum,
-                None => {
-                    (&raw mut (*record).sum).write(UNKNOWN);
-                    (*record).sum.marks = CONNECTION_HAD_NO_ROOM;
-                }
+            if let Some(sum) = CONNECTIONS.get(sock.address()) {
+                (*record).sum = *sum;
+            } else {
+                (&raw mut (*record).sum).write(UNKNOWN);
+                (*record).sum.marks = CONNECTION_HAD_NO_ROOM;
             }
         }
     })

@@ -27,8 +27,8 @@ pub(crate) struct Transition<A> {
 }
 
 /// Writes the event line of an event that matches the filter. `facts` is the result of
-/// [`crate::close_reason::facts`]. The last event of a connection is written with its connection, if
-/// connections are enabled.
+/// [`crate::close_reason::facts`]. If connections are enabled, the last event of a connection is
+/// written with the sum of the connection.
 #[inline(always)]
 pub(crate) fn write<A: Access>(
     transition: Transition<A>,

@@ -16,10 +16,16 @@ use crate::{
     sock::{Net, Sock},
 };
 
+/// The start of `struct bpf_iter_meta` in `include/linux/bpf.h`.
+#[repr(C)]
+struct IterMeta {
+    seq: *mut u8,
+}
+
 /// The context of a program at `iter/tcp` (`struct bpf_iter__tcp` in `net/ipv4/tcp_ipv4.c`).
 #[repr(C)]
 pub(crate) struct IterTcp {
-    meta: *const u8,
+    meta: *const IterMeta,
     sk_common: *const u8,
 }
 
@@ -72,12 +78,6 @@ fn visit(sock: Sock<Typed>) {
     unsafe { add_one_atomically(&raw mut (*slots).visited) };
 }
 
-/// The start of `struct bpf_iter_meta` in `include/linux/bpf.h`.
-#[repr(C)]
-struct IterMeta {
-    seq: *mut u8,
-}
-
 /// Handles one socket as [`tcp_iterator`] does. The program writes the connection of a full socket
 /// to the output of the iterator.
 #[unsafe(no_mangle)]
@@ -92,7 +92,7 @@ pub(crate) extern "C" fn pending_iterator(ctx: *const IterTcp) -> i32 {
     let sock = unsafe { Sock::<Typed>::from_ptr(sk_common) };
     if sock.is_in_scope() && connections::fill_pending(sock.plain_address()) != 0 {
         // SAFETY: the kernel passes a valid context.
-        let seq = unsafe { (*meta.cast::<IterMeta>()).seq };
+        let seq = unsafe { (*meta).seq };
         connections::write_pending(seq);
     }
     0

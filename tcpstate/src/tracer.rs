@@ -150,8 +150,8 @@ impl Tracer {
         self.live.take_events()
     }
 
-    /// Returns the records of the connections that are open, if the options ask for them. The caller
-    /// must have called [`end_events`](Self::end_events) and [`summary`](Self::summary).
+    /// Returns the records of the connections that are open, if the options ask for them. The
+    /// caller must have called [`end_events`](Self::end_events) and [`summary`](Self::summary).
     pub fn pending(&self) -> Result<Vec<ConnectionRecord>, Error> {
         self.live.pending()
     }

@@ -47,7 +47,7 @@ pub struct Config {
     /// Offsets of the fields that identify the owner of a socket; all 0 unless owners are needed.
     pub owners: OwnerOffsets,
     /// Offsets of the fields of a connection; all 0 unless connections are recorded.
-    pub connections: ConnectionOffsets,
+    pub connections: super::ConnectionOffsets,
     /// The PID namespace in which the programs name processes.
     pub pids: PidConfig,
     /// The events that a test makes the counting programs lose; all 0 without such a test.
@@ -255,33 +255,6 @@ pub struct OwnerOffsets {
     pub reserved: u32,
 }
 
-/// Byte offsets of the fields that a [`ConnectionRecord`](super::ConnectionRecord) contains, taken
-/// from the running kernel's BTF.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct ConnectionOffsets {
-    /// `struct sock_common`, `skc_flags` (64 bits).
-    pub skc_flags: u32,
-    /// `struct tcp_sock`, `bytes_acked` (64 bits).
-    pub bytes_acked: u32,
-    /// `struct tcp_sock`, `bytes_received` (64 bits).
-    pub bytes_received: u32,
-    /// `struct tcp_sock`, `total_retrans` (32 bits).
-    pub total_retrans: u32,
-    /// `struct tcp_sock`, `srtt_us` (32 bits): eight times the smoothed round-trip time.
-    pub srtt_us: u32,
-    /// `struct tcp_sock`, `snd_una` (32 bits).
-    pub snd_una: u32,
-    /// `struct tcp_sock`, `write_seq` (32 bits).
-    pub write_seq: u32,
-    /// `struct tcp_sock`, the byte that contains `is_mptcp`.
-    pub is_mptcp: u32,
-    /// Mask that selects `is_mptcp` in its byte; 0 in a kernel without MPTCP.
-    pub is_mptcp_mask: u32,
-    /// Explicit padding.
-    pub reserved: u32,
-}
-
 /// The PID namespace in which the programs name processes, and the byte offsets of the fields that
 /// lead from a task to its id in this namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -384,6 +357,8 @@ mod tests {
         FLAG_OWNERS,
         FLAG_FAILURES,
         FLAG_TYPED_TASKS,
+        FLAG_LINES,
+        FLAG_CONNECTIONS,
     ];
 
     #[test]

@@ -12,7 +12,7 @@ pub const EARLIER_STATES: usize = 4;
 pub const CONNECTION_BIRTH_SEEN: u32 = 1 << 0;
 /// Bit of [`ConnectionSum::marks`]: the socket is the child of a listener.
 pub const CONNECTION_IS_CHILD: u32 = 1 << 1;
-/// Bit of [`ConnectionSum::marks`]: the kernel made a time-wait socket for the connection.
+/// Bit of [`ConnectionSum::marks`]: the kernel made a time-wait socket.
 pub const CONNECTION_HAS_TIME_WAIT: u32 = 1 << 2;
 /// Bit of [`ConnectionSum::marks`]: the table had no room for the connection, so only the last event
 /// is known.
@@ -90,12 +90,39 @@ pub struct ConnectionSum {
     pub write_seq: u32,
 }
 
+/// Byte offsets of the fields that a [`ConnectionRecord`] contains, taken
+/// from the running kernel's BTF.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ConnectionOffsets {
+    /// `struct sock_common`, `skc_flags` (64 bits).
+    pub skc_flags: u32,
+    /// `struct tcp_sock`, `bytes_acked` (64 bits).
+    pub bytes_acked: u32,
+    /// `struct tcp_sock`, `bytes_received` (64 bits).
+    pub bytes_received: u32,
+    /// `struct tcp_sock`, `total_retrans` (32 bits).
+    pub total_retrans: u32,
+    /// `struct tcp_sock`, `srtt_us` (32 bits): eight times the smoothed round-trip time.
+    pub srtt_us: u32,
+    /// `struct tcp_sock`, `snd_una` (32 bits).
+    pub snd_una: u32,
+    /// `struct tcp_sock`, `write_seq` (32 bits).
+    pub write_seq: u32,
+    /// `struct tcp_sock`, the byte that contains `is_mptcp`.
+    pub is_mptcp: u32,
+    /// Mask that selects `is_mptcp` in its byte; 0 in a kernel without MPTCP.
+    pub is_mptcp_mask: u32,
+    /// Explicit padding.
+    pub reserved: u32,
+}
+
 // SAFETY: `ConnectionRecord` is a `repr(C)` struct of integers without padding, so every bit
 // pattern is valid.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for ConnectionRecord {}
-// SAFETY: `ConnectionSum` is a `repr(C)` struct of integers without padding, so every bit pattern is
-// valid.
+// SAFETY: `ConnectionSum` is a `repr(C)` struct of integers without padding, so every bit pattern
+// is valid.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for ConnectionSum {}
 
@@ -108,8 +135,10 @@ mod tests {
         let (sent, open) = (State::SynSent.number(), State::Established.number());
         let path = u32::try_from(sent | open << 4).expect("small");
         let earlier = EarlierStates { durations: [5, 7, 0, 0], path, length: 2 };
-        let states: Vec<_> = earlier.iter().collect();
-        assert_eq!(states, [(State::SynSent, 5), (State::Established, 7)]);
+        let mut states = earlier.iter();
+        assert_eq!(states.next(), Some((State::SynSent, 5)));
+        assert_eq!(states.next(), Some((State::Established, 7)));
+        assert_eq!(states.next(), None);
         let broken = EarlierStates { path: 0xffff, length: 99, ..earlier };
         assert_eq!(broken.iter().count(), 0, "no state has the number 15");
     }

@@ -252,8 +252,9 @@ checked_once! {
         let Event { from, to, .. } = event;
         let mut numbers = Owned::unpack(numbers);
         if event.is_of_child() && !numbers.is_accepted() {
-            // A process may accept the socket while this program runs. A hint that this program does
-            // not see is found at the next event, and the end of the socket always looks for a hint.
+            // A process may accept the socket while this program runs. A hint that this program
+            // does not see is found at the next event. The end of the socket always looks for a
+            // hint.
             if event.is_hinted || to == CLOSE {
                 accepted::take(sock.address(), born, from, &mut numbers);
             }

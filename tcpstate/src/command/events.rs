@@ -16,6 +16,7 @@ use crate::{
 /// The flags for events.
 #[derive(Debug, Args)]
 #[group(skip)]
+#[allow(clippy::struct_excessive_bools, reason = "switches of a command line are just that")]
 pub(super) struct Flags {
     /// Print one line for each transition
     ///
@@ -28,8 +29,8 @@ pub(super) struct Flags {
     ///
     /// Print one line for each connection at its end, with both ends, the process that opened and
     /// the process that closed it, the handshake, the time in each state, how it ended, the bytes,
-    /// and the retransmits. The time in TIME_WAIT is not part of a connection. Snapshots are printed
-    /// too if --interval is given.
+    /// and the retransmits. The time in TIME_WAIT is not part of a connection. Snapshots are
+    /// printed too if --interval is given.
     #[arg(long, group = "lines")]
     connections: bool,
 

@@ -13,9 +13,9 @@ use crate::error::Help;
 pub(super) struct Flags {
     /// Record events, connections, groups and histograms
     ///
-    /// Record events, connections, groups, histograms and snapshots of one run in one file, whatever
-    /// is shown. Groups are by process unless --by says otherwise. The file also has the addresses
-    /// of the interfaces and the listeners at the start.
+    /// Record events, connections, groups, histograms and snapshots of one run in one file. The
+    /// output shows what other flags ask for. Groups are by process unless --by says otherwise. The
+    /// file also has the addresses of the interfaces and the listeners at the start.
     #[arg(long, requires = "record", help_heading = RECORDING)]
     full: bool,
 }

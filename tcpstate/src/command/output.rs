@@ -62,7 +62,7 @@ struct Writer {
 enum Message {
     Show(Box<Report>),
     /// Show the connections that are open at the end.
-    Pending(Vec<ConnectionRecord>),
+    Open(Vec<ConnectionRecord>),
     Redraw,
 }
 
@@ -108,7 +108,7 @@ impl Output {
     /// Queues the connections that are open at the end of the run. Without a reader of stdout, they
     /// are not shown.
     pub(super) async fn show_pending(&self, records: Vec<ConnectionRecord>) {
-        let _ = self.messages.send(Message::Pending(records)).await;
+        let _ = self.messages.send(Message::Open(records)).await;
     }
 
     /// Queues a repaint of the terminal.
@@ -178,7 +178,7 @@ impl Writer {
                 Message::Show(report) => self.view.show(&report, &mut text)?,
                 Message::Redraw => self.view.redraw(&mut text)?,
                 // The lines have been written already.
-                Message::Pending(_) => {}
+                Message::Open(_) => {}
             }
             text.flush()?;
         }
@@ -222,7 +222,7 @@ impl Writer {
                 break;
             }
         }
-        if let Message::Pending(records) = message
+        if let Message::Open(records) = message
             && let Some(events) = &mut self.events
         {
             let rest = events.take(usize::MAX);

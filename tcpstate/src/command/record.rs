@@ -97,8 +97,8 @@ fn interface_addresses() -> Vec<String> {
     interfaces.filter_map(address).take(MAX_FACTS).collect()
 }
 
-/// Returns the local addresses of the listeners of the thread's namespace. The list is empty if they
-/// cannot be listed.
+/// Returns the local addresses of the listeners of the thread's namespace. The list is empty if
+/// they cannot be listed.
 fn listeners() -> Vec<String> {
     let mut all = sock_diag::listeners().unwrap_or_default();
     all.sort_unstable();

@@ -69,11 +69,7 @@ pub(super) fn of(
         } else {
             OwnerOffsets::default()
         },
-        connections: if options.events.is_some_and(|events| events.connections) {
-            events::connection_offsets(&types.fields)?
-        } else {
-            ConnectionOffsets::default()
-        },
+        connections: connection_offsets(options, types)?,
         pids: if options.needs_owners() {
             acceptors::pids(&types.fields)
         } else {
@@ -81,6 +77,14 @@ pub(super) fn of(
         },
         losses: options.testing.losses.map(SeededLosses::config).unwrap_or_default(),
     })
+}
+
+fn connection_offsets(options: &Options, types: &Types) -> Result<ConnectionOffsets, Error> {
+    if options.events.is_some_and(|events| events.connections) {
+        Ok(events::connection_offsets(&types.fields)?)
+    } else {
+        Ok(ConnectionOffsets::default())
+    }
 }
 
 fn flags(options: &Options, kernel: &Kernel) -> u32 {

@@ -54,11 +54,7 @@ impl Probe {
             configuration::of(options, &kernel, &counted, &types, &symbols, record.as_ref().ok())?;
         let filter = options.event_filter.for_kernel(chosen_ports(&options.netns).as_ref());
         let mut ebpf = load_object(options, &config, &filter.config, &types.ids, earlier)?;
-        let has_pending = options.events.is_some_and(|events| events.pending);
-        hooks::load_iterators(&mut ebpf, &types.ids, has_rows, has_pending)?;
-        let walk = |program| Walk::over_sockets(iterator_fd(&ebpf, program)?);
-        let sockets = walk(ITERATOR)?;
-        let pending = has_pending.then(|| walk(PENDING)).transpose()?;
+        let (sockets, pending) = walks(&mut ebpf, &types, options, has_rows)?;
         let orphans = sweep(&ebpf, SWEEP, "FIN_WAIT2", "walk the map FIN_WAIT2")?;
         let open_rows = || open_rows(&mut ebpf);
         let (namespaces, rows) = has_rows.then(open_rows).transpose()?.unzip();
@@ -101,6 +97,20 @@ impl Probe {
             touched,
         })
     }
+}
+
+/// Loads the iterators. Returns the iterator of scans, and the iterator over open connections if the
+/// options ask for it.
+fn walks(
+    ebpf: &mut Ebpf,
+    types: &Types,
+    options: &Options,
+    has_rows: bool,
+) -> Result<(Walk, Option<Walk>), Error> {
+    let has_pending = options.events.is_some_and(|events| events.pending);
+    hooks::load_iterators(ebpf, &types.ids, has_rows, has_pending)?;
+    let walk = |program| Walk::over_sockets(iterator_fd(ebpf, program)?);
+    Ok((walk(ITERATOR)?, has_pending.then(|| walk(PENDING)).transpose()?))
 }
 
 /// The attached programs of the features that track each socket from event to event.

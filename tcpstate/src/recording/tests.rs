@@ -111,6 +111,16 @@ fn owners() -> Owners {
     }
 }
 
+const LOSSES: Losses = Losses {
+    dropped: 1,
+    missed: 2,
+    untracked: 3,
+    time_wait: 4,
+    syn_recv: 5,
+    dropped_ends: 6,
+    missed_ends: 7,
+};
+
 /// Returns a snapshot in which every field is set.
 fn snapshot(seconds: u64) -> Snapshot {
     let exits = Exits { expired: Some(1), reused: None, killed: Some(0), other: Some(9) };
@@ -150,15 +160,7 @@ fn snapshot(seconds: u64) -> Snapshot {
         transitions: vec![transition],
         time_wait,
         missed: Missed { transitions: 1, time_wait: 2, syn_recv: 3, unrecorded: 4, unlisted: 5 },
-        losses: Some(Losses {
-            dropped: 1,
-            missed: 2,
-            untracked: 3,
-            time_wait: 4,
-            syn_recv: 5,
-            dropped_ends: 6,
-            missed_ends: 7,
-        }),
+        losses: Some(LOSSES),
         histograms: Some(histograms()),
         close_reasons: Some(close_reasons()),
         reconciles: 6,

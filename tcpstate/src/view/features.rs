@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde_json::json;
 use textwrap::{Options, WordSplitter, fill};
 
-use super::{json::VERSION, json_lines::write_line};
+use super::json_lines::{VERSION, write_line};
 use crate::{
     check::Feature,
     text::{cell, escaped},

@@ -13,16 +13,13 @@ use super::{
     View, connections,
     events::{EventLines, Texts, close_reason, json_line},
     groups::{self, GroupOrder, Span},
-    json_lines::{add_list, serialize, write_line},
+    json_lines::{VERSION, add_list, serialize, write_line},
     number::{rate, rfc3339},
 };
 use crate::report::{
     Attached, Column, Cost, Difference, Event, Gauge, Histograms, Limit, NamespaceRow,
     NamespaceStart, Report, Snapshot, Start, TimeWait, Totals, Transition, Verdict,
 };
-
-/// The version of the JSON lines. The version increases when the meaning of a key changes.
-pub(super) const VERSION: u32 = 1;
 
 /// Writes JSON lines.
 #[derive(Clone, Copy, Debug, Default)]

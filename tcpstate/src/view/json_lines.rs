@@ -16,6 +16,9 @@ use serde_json::{
 
 use crate::text::is_plain;
 
+/// The version of the JSON lines. The version increases when the meaning of a key changes.
+pub(super) const VERSION: u32 = 1;
+
 /// The maximum size of a line in bytes, with the line end.
 pub(super) const MAX_LINE: usize = 16 << 10;
 

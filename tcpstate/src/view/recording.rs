@@ -6,8 +6,7 @@ use serde_json::json;
 
 use super::{
     EventLines,
-    json::VERSION,
-    json_lines::{add_list, write_line},
+    json_lines::{VERSION, add_list, write_line},
 };
 use crate::recording::Part;
 

@@ -1,5 +1,5 @@
-//! Tests `trace --connections` and `--record --full`: the lines in each format, filters, programs, and
-//! recordings that are shown without privileges.
+//! Tests `trace --connections` and `--record --full`: the lines in each format, filters, programs,
+//! and recordings.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -50,8 +50,8 @@ const KEYS: [&str; 30] = [
     "mptcp",
 ];
 
-/// Opens and closes a connection that sends `hello`, and calls connect() where nobody listens. A
-/// client is the last to close, so that the run does not end before the server has closed.
+/// Opens and closes a connection that sends `hello`, and calls connect() for a port without a
+/// listener.
 fn script(listener: &Listener) -> String {
     let port = listener.port();
     format!(
@@ -142,7 +142,7 @@ fn connections_that_match_filters_have_lines() {
     assert_eq!(shown(&["--ended-by", "refused,timeout"]), refused);
     assert_eq!(shown(&["--remote-port", "1"]), refused);
     assert_eq!(shown(&["--min-duration", "1h"]), [0; 0]);
-    // The client is open at the end: it is in FIN_WAIT2, because nobody has accepted its peer.
+    // The client is open at the end: it is in FIN_WAIT2, because no process accepts its peer.
     assert_eq!(shown(&["--remote-port", &port.to_string()]), [port]);
 }
 

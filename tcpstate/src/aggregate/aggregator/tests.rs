@@ -1,4 +1,5 @@
-//! Tests that compute gauges from synthetic readings.
+//! Tests that compute gauges from synthetic readings. The file is long because all tests share the
+//! functions that make readings.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

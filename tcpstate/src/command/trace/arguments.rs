@@ -36,7 +36,8 @@ use crate::{
 ///
 /// Filters are combined with AND. A list such as 80,443 matches each of its items, and unknown
 /// fields match no filter. Filters need --events or --connections, which evaluate them in the
-/// kernel, or --by, which shows the groups with matching keys. Only --family also selects the sockets of the gauges.
+/// kernel, or --by, which shows the groups with matching keys. Only --family also selects the
+/// sockets of the gauges.
 #[derive(Debug, Args)]
 #[command(before_long_help = "\
 Examples:

@@ -1,5 +1,5 @@
-//! Encodes the sums of the connections that end in the events of a record. Each field is one column,
-//! with a value for each connection.
+//! Encodes the sums of the connections that end in the events of a record. Each field is one
+//! column, with a value for each connection.
 
 use std::time::Duration;
 

@@ -193,9 +193,9 @@ impl Live {
         Some(Events::new(ring, self.probe.events.as_ref()?.ring_bytes, sees_time_wait))
     }
 
-    /// Returns the records of the connections that are open, if the options ask for them. The caller
-    /// must have made a cut after [`end_events`](Self::end_events), because the walk takes the
-    /// owners from the events to come.
+    /// Returns the records of the connections that are open, if the options ask for them. The
+    /// caller must have made a cut after [`end_events`](Self::end_events), because the walk takes
+    /// the owners from the events to come.
     pub fn pending(&self) -> Result<Vec<ConnectionRecord>, Error> {
         let Some(walk) = &self.probe.pending else { return Ok(Vec::new()) };
         let mut bytes = Vec::new();

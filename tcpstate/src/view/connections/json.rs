@@ -13,7 +13,7 @@ use crate::{
     report::{CloseReason, Connection, Event, Family, Role},
     view::{
         events::{self, Person},
-        json::VERSION,
+        json_lines::VERSION,
         number::Rfc3339,
     },
 };

@@ -19,7 +19,8 @@ use crate::{
 };
 
 /// Writes a line for each connection, and the blocks of a [`Table`] between them if snapshots are
-/// asked for. On a narrow terminal, a connection uses two lines, or three if the addresses are long.
+/// asked for. On a narrow terminal, a connection uses two lines, or three if the addresses are
+/// long.
 #[derive(Clone, Debug)]
 pub struct ConnectionTable {
     table: Table,

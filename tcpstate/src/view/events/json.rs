@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     report::{Caller, CloseReason, Event, Family},
     text::readable,
-    view::{json::VERSION, number::Rfc3339},
+    view::{json_lines::VERSION, number::Rfc3339},
 };
 
 /// An event as one JSON line. The names of the fields are the keys.

@@ -9,7 +9,8 @@ use crate::{
     report::{Bucket, Group, Histogram, Histograms, Report, Snapshot},
     view::{
         Json, View,
-        json::{VERSION, times},
+        json::times,
+        json_lines::VERSION,
         json_lines::{MAX_LINE, length, write_line},
     },
 };

@@ -1,12 +1,9 @@
 //! Tests the sums of connections: the bytes, the times and the ends of known connections, and the
 //! number of connections without a line.
 
-use std::{
-    collections::HashMap,
-    io::{Read as _, Write as _},
-    thread,
-    time::{Duration, Instant},
-};
+mod ways;
+
+use std::{collections::HashMap, time::Duration};
 
 use socket2::Socket;
 use tcpstate::{
@@ -20,15 +17,12 @@ use tcpstate_tests::{
     emulated::scaled,
     netns::Namespace,
     traced::{Traced, options},
-    traffic::{
-        Family, Listener, Load, Style, TcpInfo, deafen, hear, port, reset, shutdown, socket,
-        tcp_info,
-    },
+    traffic::{Family, Listener, Load, Style, port, shutdown, socket, tcp_info},
     truth, wait,
 };
 
-/// The minimum time for which a script holds a connection open.
-const HOLD: Duration = Duration::from_millis(20);
+use self::ways::{Expected, WAYS, await_acknowledged, receive, run, send};
+
 /// The maximum difference between a time and the time that the script measured.
 const TOLERANCE: Duration = Duration::from_millis(5);
 
@@ -45,142 +39,6 @@ fn with(events: EventOptions) -> (Traced, Events) {
     let mut traced = Traced::with(&Options { events: Some(events), ..options() });
     let events = traced.tracer.take_events().expect("events are asked for");
     (traced, events)
-}
-
-/// What a script knows of one end of a connection.
-#[derive(Clone, Debug)]
-struct Expected {
-    label: String,
-    role: Role,
-    sent: u64,
-    received: u64,
-    ended_by: CloseReason,
-    has_time_wait: bool,
-    /// The kernel's counts of an established connection, read before the close.
-    before_close: Option<TcpInfo>,
-    /// The shortest and the longest possible duration.
-    lasted: [Duration; 2],
-}
-
-/// The ways in which the script ends a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    ClientFirst,
-    ServerFirst,
-    ClientResets,
-    /// The client closes while data waits that it has not read.
-    Unread,
-    /// The client shuts its direction down, and the server sends data afterwards.
-    HalfClosed,
-    /// The server hears nothing for a while, so the client sends data again.
-    Lossy,
-}
-
-const WAYS: [Way; 6] = [
-    Way::ClientFirst,
-    Way::ServerFirst,
-    Way::ClientResets,
-    Way::Unread,
-    Way::HalfClosed,
-    Way::Lossy,
-];
-
-fn send(socket: &Socket, bytes: usize) {
-    let mut socket = socket;
-    socket.write_all(&vec![7; bytes]).expect("the peer exists");
-}
-
-fn receive(socket: &Socket, bytes: usize) {
-    let mut socket = socket;
-    socket.read_exact(&mut vec![0; bytes]).expect("the peer sends");
-}
-
-/// Waits until the peer has acknowledged everything that a socket sent.
-fn await_acknowledged(socket: &Socket) {
-    wait::until("data to be acknowledged", || tcp_info(socket).unacknowledged == 0);
-}
-
-/// Opens and ends one connection. Returns what is expected of both ends, with the client's port.
-fn run(way: Way, listener: &Listener, label: &str) -> [(u16, Expected); 2] {
-    let (to_server, to_client) = (30_000, 4_321);
-    let before = Instant::now();
-    let client = listener.connect();
-    let server = listener.accept();
-    if way == Way::Lossy {
-        deafen([&server]);
-    }
-    send(&client, to_server);
-    if way == Way::Lossy {
-        wait::until("data to be sent again", || tcp_info(&client).retransmits > 0);
-        hear([&server]);
-    }
-    receive(&server, to_server);
-    send(&server, to_client);
-    if way != Way::Unread {
-        receive(&client, to_client);
-    }
-    await_acknowledged(&client);
-    await_acknowledged(&server);
-    thread::sleep(HOLD);
-    let client_port = port(&client);
-    let (mut infos, mut late) = ([tcp_info(&client), tcp_info(&server)].map(Some), 0);
-    let (client_end, server_end, has_time_wait) = match way {
-        Way::ServerFirst => {
-            drop(server);
-            wait::until("a FIN", || tcp_info(&client).state == State::CloseWait);
-            drop(client);
-            (CloseReason::RemoteFin, CloseReason::LocalFin, [false, true])
-        }
-        Way::ClientResets | Way::Unread => {
-            if way == Way::Unread {
-                drop(client)
-            } else {
-                reset(client)
-            }
-            wait::until("a RST", || tcp_info(&server).state == Close);
-            drop(server);
-            (CloseReason::LocalRst, CloseReason::RemoteRst, [false, false])
-        }
-        Way::HalfClosed => {
-            shutdown([&client]);
-            wait::until("a FIN", || tcp_info(&server).state == State::CloseWait);
-            late = 777;
-            send(&server, late);
-            receive(&client, late);
-            infos = [None, None];
-            drop(server);
-            drop(client);
-            (CloseReason::LocalFin, CloseReason::RemoteFin, [true, false])
-        }
-        Way::ClientFirst | Way::Lossy => {
-            drop(client);
-            wait::until("a FIN", || tcp_info(&server).state == State::CloseWait);
-            drop(server);
-            (CloseReason::LocalFin, CloseReason::RemoteFin, [true, false])
-        }
-    };
-    wait::until("the connection to end", || {
-        let sockets = truth::sockets().full;
-        State::GAUGES.iter().all(|&state| state == Listen || sockets[state] == 0)
-    });
-    let lasted = [HOLD.saturating_sub(Duration::from_millis(1)), before.elapsed()];
-    let (to_server, to_client) = (to_server as u64, (to_client + late) as u64);
-    let [of_client, of_server] = infos;
-    let expected = |role, sent, received, ended_by, has_time_wait, before_close| Expected {
-        label: format!("{label}: {way:?}: {role:?}"),
-        role,
-        sent,
-        received,
-        ended_by,
-        has_time_wait,
-        before_close,
-        lasted,
-    };
-    let ends = [
-        expected(Role::Client, to_server, to_client, client_end, has_time_wait[0], of_client),
-        expected(Role::Server, to_client, to_server, server_end, has_time_wait[1], of_server),
-    ];
-    ends.map(|end| (client_port, end))
 }
 
 /// Asserts that a sum equals what the script knows.

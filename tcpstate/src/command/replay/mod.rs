@@ -1,13 +1,14 @@
 //! `--replay` and `tcpstate replay`: show a recording instead of a live kernel.
 
+mod cut;
+
 use std::{
-    cmp::Ordering,
     fs::File,
     io::{self, Write as _},
     os::fd::AsFd as _,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -18,6 +19,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use self::cut::Cut;
 use super::{
     FAILED,
     chunks::Chunks,
@@ -34,7 +36,6 @@ use crate::{
     error::Help as _,
     filter::ConnectionFilter,
     recording::{self, Part, Record, Recording, Timed},
-    report::{Attached, Report},
     view::{ConnectionCsv, Csv, EventCsv, Json, View, show_part},
 };
 
@@ -223,7 +224,7 @@ fn show(
             signals: Signals::of_run()?,
             resized: listen(SignalKind::window_change())?,
             pace: Pace { speed: flags.speed.unwrap_or(settings.usual), began: None },
-            cut: Cut { span: flags.span, filter: settings.filter, start: None, attached: None },
+            cut: Cut::new(flags.span, settings.filter),
         };
         player.play(recording, begin).await
     })
@@ -371,47 +372,5 @@ impl Pace {
         let Speed::Times(times) = self.speed else { return None };
         let (began, first) = *self.began.get_or_insert((Instant::now(), at));
         Some(began + at.saturating_sub(first).div_f64(times))
-    }
-}
-
-/// The part of the recording that is shown. The start report is always shown, because all other
-/// reports depend on the start report.
-struct Cut {
-    span: Span,
-    filter: ConnectionFilter,
-    start: Option<SystemTime>,
-    /// The active hooks, if the hooks changed during a part of the recording that is not shown.
-    attached: Option<Attached>,
-}
-
-impl Cut {
-    /// Returns the shown part of a record, or `None` if nothing of the record is shown.
-    fn of(&mut self, mut record: Record) -> Option<Record> {
-        let is_shown = match &mut record {
-            Record::Report(report) => match report.as_mut() {
-                Report::Start(start) => {
-                    self.start = Some(start.time);
-                    true
-                }
-                Report::Snapshot(snapshot) => {
-                    let is_shown = self.has(snapshot.time);
-                    // A change of the hooks is shown in the next snapshot that is shown.
-                    let changed = snapshot.attached.take().or(self.attached.take());
-                    let place = if is_shown { &mut snapshot.attached } else { &mut self.attached };
-                    *place = changed;
-                    is_shown
-                }
-                Report::End(end) => self.has(end.time),
-            },
-            Record::Events(events) => {
-                events.retain(|event| self.has(event.time) && self.filter.matches(event));
-                !events.is_empty()
-            }
-        };
-        is_shown.then_some(record)
-    }
-
-    fn has(&self, time: SystemTime) -> bool {
-        self.start.is_none_or(|start| self.span.place(start, time) == Ordering::Equal)
     }
 }
