@@ -10,10 +10,11 @@ use serde_json::{Map, Value, json};
 use tcpstate_common::State;
 
 use super::{
-    View, connections,
-    events::{EventLines, Texts, close_reason, json_line},
+    View,
+    event_lines::LineWriter,
+    events::{EventLines, close_reason},
     groups::{self, GroupOrder, Span},
-    json_lines::{VERSION, add_list, serialize, write_line},
+    json_lines::{VERSION, add_list, write_line},
     number::{rate, rfc3339},
 };
 use crate::report::{
@@ -22,17 +23,18 @@ use crate::report::{
 };
 
 /// Writes JSON lines.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Json {
     order: GroupOrder,
     lines: EventLines,
+    writer: LineWriter,
 }
 
 impl Json {
     /// Creates a view that shows groups in this order, and these lines for events.
     #[must_use]
     pub fn new(order: GroupOrder, lines: EventLines) -> Self {
-        Self { order, lines }
+        Self { order, lines, ..Self::default() }
     }
 }
 
@@ -70,23 +72,7 @@ impl View for Json {
     }
 
     fn show_events(&mut self, events: &[Event], out: &mut dyn Write) -> io::Result<()> {
-        let (mut line, mut texts) = (Vec::new(), Texts::default());
-        let mut of_connections = connections::Texts::default();
-        events.iter().try_for_each(|event| {
-            line.clear();
-            // A connection that is still open is no transition.
-            let is_open = event.connection.is_some() && event.to != State::Close;
-            if self.lines.transitions && !is_open {
-                serialize(&json_line(event, &mut texts), &mut line)?;
-            }
-            if self.lines.connections
-                && let Some(connection) = &event.connection
-            {
-                let json = connections::json_line(event, connection, &mut of_connections);
-                serialize(&json, &mut line)?;
-            }
-            out.write_all(&line)
-        })
+        self.writer.write(events, self.lines, out)
     }
 }
 

@@ -120,6 +120,30 @@ fn cut_lists(value: &mut Value, max: usize) {
     }
 }
 
+/// Calls `write` to append a line to a buffer. The argument of `write` is the maximum size of a
+/// text, or `None` if texts are not cut. If the line is too long, `write` is called again with
+/// smaller maximum sizes.
+pub(super) fn append_short(text: &mut Vec<u8>, mut write: impl FnMut(&mut Vec<u8>, Option<usize>)) {
+    let start = text.len();
+    write(text, None);
+    for max in MAX_TEXTS {
+        if text.len() - start <= MAX_LINE {
+            return;
+        }
+        text.truncate(start);
+        write(text, Some(max));
+    }
+}
+
+/// Appends a text in quotation marks. If `max` is given, the text is cut to this size in bytes.
+pub(super) fn append_text(text: &str, max: Option<usize>, out: &mut Vec<u8>) {
+    let written = match max {
+        None => text.serialize(&mut Serializer::with_formatter(out, Visible)),
+        Some(max) => text.serialize(&mut Serializer::with_formatter(out, Cut::to(max))),
+    };
+    written.expect("a vector accepts every text");
+}
+
 /// Serializing an object makes many small writes. Small writes to a `Vec` are much faster than to a
 /// `dyn Write`.
 fn append(line: &impl Serialize, formatter: impl Formatter, text: &mut Vec<u8>) -> io::Result<()> {

@@ -130,26 +130,28 @@ pub(super) fn rfc3339(time: SystemTime) -> String {
 pub(super) struct Rfc3339 {
     /// The second that `text` shows, as seconds since 1970.
     second: Option<u64>,
-    text: String,
+    text: Vec<u8>,
 }
 
 impl Rfc3339 {
     pub(super) fn of(&mut self, time: SystemTime) -> &str {
-        /// The position of the milliseconds after `2026-11-24T12:00:00.`, for years up to 9999.
-        const MILLISECONDS: std::ops::Range<usize> = 20..23;
         let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH).ok();
+        std::str::from_utf8(self.bytes(time, since_1970)).expect("a time is text")
+    }
+
+    /// Returns the text of a time. `since_1970` is the time since 1970, or `None` for an earlier
+    /// time.
+    pub(super) fn bytes(&mut self, time: SystemTime, since_1970: Option<Duration>) -> &[u8] {
         let second = since_1970.map(|since_1970| since_1970.as_secs());
-        match (since_1970, &mut self.text) {
-            (Some(since_1970), text)
-                if second == self.second && text.len() == "YYYY-MM-DDTHH:MM:SS.mmmZ".len() =>
-            {
+        match (since_1970, &mut self.text[..]) {
+            // The year has four digits.
+            (Some(since_1970), [.., b'.', hundreds, tens, ones, b'Z']) if second == self.second => {
                 let millis = since_1970.subsec_millis();
-                let digits = [millis / 100, millis / 10 % 10, millis % 10];
-                let digits = digits.map(|digit| char::from_digit(digit, 10).unwrap_or('0') as u8);
-                let digits = std::str::from_utf8(&digits).unwrap_or("000");
-                text.replace_range(MILLISECONDS, digits);
+                let digit = |number: u32| b'0' + (number % 10) as u8;
+                (*hundreds, *tens, *ones) =
+                    (digit(millis / 100), digit(millis / 10), digit(millis));
             }
-            (_, text) => *text = rfc3339(time),
+            _ => self.text = rfc3339(time).into_bytes(),
         }
         self.second = second;
         &self.text

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use super::json::{Texts, Values};
+use super::values::{Texts, Values};
 use crate::{
     report::{Caller, Event, Report},
     text::{cell, readable},

@@ -5,14 +5,16 @@ mod csv;
 mod json;
 pub(super) mod layout;
 mod table;
+mod values;
 
 pub use self::{
     csv::EventCsv,
     table::{Clock, EventTable},
 };
 pub(super) use self::{
-    json::{Person, Texts, line as json_line},
+    json::{Memo, append as append_json},
     table::{endpoint, place},
+    values::{Person, Texts},
 };
 
 /// The kinds of lines that a view writes for events.
