@@ -1,6 +1,8 @@
 //! Encodes the events that were shown together. Each field of the events is one column. Values in a
 //! column are similar, so columns compress well.
 
+mod decode;
+
 use std::{
     collections::HashMap,
     ffi::OsString,
@@ -11,12 +13,13 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use minicbor::{Decode, Encode};
+use minicbor::Encode;
 
 use super::{
     MAX_EVENTS, Malformed,
     connections::Connections,
     limited::{Bytes, List},
+    numbers::Numbers,
     table::{Nanos, Number, Wire as _},
 };
 use crate::{
@@ -31,7 +34,7 @@ const MAX_COPIED: usize = 16 * MAX_EVENTS;
 
 /// A column of the events. A column is empty if the writer of the recording did not write the
 /// column. A missing value means that the field is unknown.
-type Column<T> = List<Option<T>, MAX_EVENTS>;
+type Column<T> = Numbers<Option<T>>;
 
 /// The maximum number of addresses: two for each event.
 const MAX_ADDRESSES: usize = 2 * MAX_EVENTS;
@@ -43,17 +46,17 @@ const MAX_TEXTS: usize = 4 * MAX_EVENTS;
 /// limits paths to this size.
 const MAX_TEXT: usize = 4096;
 
-#[derive(Default, Encode, Decode)]
+#[derive(Default, Encode)]
 #[cbor(context_bound = "AsMut<Budget>")]
 pub(super) struct Events {
     /// The monotonic time in nanoseconds. Each value is the time since the previous event; the
     /// first value is the time since boot.
     #[n(0)]
-    monotonic: List<i64, MAX_EVENTS>,
+    monotonic: Numbers<i64>,
     /// For each event, the wall clock minus the monotonic clock in nanoseconds. Each element stores
     /// how much the difference of the clocks has increased since the previous event.
     #[n(1)]
-    ahead: List<i64, MAX_EVENTS>,
+    ahead: Numbers<i64>,
     /// The old state and the new state of each event. Each state is stored in 4 bits, as the number
     /// that the kernel uses for the state.
     #[n(2)]
@@ -74,7 +77,7 @@ pub(super) struct Events {
     #[n(8)]
     remote_port: Column<u16>,
     #[n(9)]
-    netns: List<u32, MAX_EVENTS>,
+    netns: Numbers<u32>,
     #[n(10)]
     cookie: Column<u64>,
     /// The texts of all events. The columns `comm` and `cgroup` contain indices into the list of
@@ -92,17 +95,17 @@ pub(super) struct Events {
     duration: Column<u64>,
     /// The index of the cgroup's path in the list of texts. The reader derives the container and
     /// the unit from the cgroup's path.
-    #[cbor(n(16), default)]
+    #[n(16)]
     cgroup: Column<u32>,
     /// The hook of each event: 0 for full sockets, 1 for time-wait sockets, 2 for request sockets.
-    #[cbor(n(17), default)]
+    #[n(17)]
     hook: Column<u8>,
     /// The index of the close reason in [`CloseReason::ALL`].
-    #[cbor(n(18), default)]
+    #[n(18)]
     ended_by: Column<u8>,
-    #[cbor(n(19), default)]
+    #[n(19)]
     closed_by: Callers,
-    #[cbor(n(20), default)]
+    #[n(20)]
     opened_by: Callers,
     /// The connections that end in these events.
     #[n(21)]
@@ -110,13 +113,13 @@ pub(super) struct Events {
 }
 
 /// The columns of the processes that opened or closed connections.
-#[derive(Default, Encode, Decode)]
+#[derive(Default, Encode)]
 #[cbor(context_bound = "AsMut<Budget>")]
 struct Callers {
-    #[cbor(n(0), default)]
+    #[n(0)]
     pid: Column<u32>,
     /// The index of the process's name in the list of texts. Every known process has a name.
-    #[cbor(n(1), default)]
+    #[n(1)]
     comm: Column<u32>,
 }
 
@@ -126,9 +129,9 @@ impl Callers {
         self.comm.0.push(caller.map(|caller| texts.of(caller.comm.as_bytes())));
     }
 
-    fn read(&self, row: usize, texts: &[OsString]) -> Result<Option<Caller>, Malformed> {
-        let comm = listed(&self.comm, row, texts)?;
-        Ok(comm.map(|comm| Caller { pid: value(&self.pid, row), comm: comm.clone() }))
+    fn read(&self, row: usize, names: &mut Names<'_>) -> Result<Option<Caller>, Malformed> {
+        let comm = names.read(&self.comm, row)?;
+        Ok(comm.map(|comm| Caller { pid: value(&self.pid, row), comm }))
     }
 }
 
@@ -248,25 +251,6 @@ impl Events {
         budget.take(lengths().sum(), COPIES)
     }
 
-    /// Many events may share a process name or a cgroup. Each decoded event gets copies of the
-    /// process names, and a view prints the path of the cgroup for each event.
-    fn limit_copies(
-        &self,
-        count: usize,
-        texts: &[OsString],
-        budget: &mut Budget,
-    ) -> Result<(), Malformed> {
-        let length =
-            |column, row| Ok(listed(column, row, texts)?.map_or(0, |text: &OsString| text.len()));
-        let total = |column| (0..count).try_fold(0, |sum, row| Ok(sum + length(column, row)?));
-        for names in [&self.comm, &self.closed_by.comm, &self.opened_by.comm] {
-            if total(names)? > MAX_COPIED {
-                return Err(Malformed::message("more text than events have"));
-            }
-        }
-        budget.repeat(total(&self.cgroup)?)
-    }
-
     /// Decodes the events.
     pub(super) fn into_events(mut self, budget: &mut Budget) -> Result<Vec<Event>, Malformed> {
         let count = self.count()?;
@@ -280,8 +264,8 @@ impl Events {
         let texts = std::mem::take(&mut self.texts.0);
         let texts: Vec<OsString> =
             texts.into_iter().map(|bytes| OsString::from_vec(bytes.0)).collect();
-        self.limit_copies(count, &texts, budget)?;
-        let mut cgroups = HashMap::new();
+        let [mut names, mut closers, mut openers] = [Names::new(&texts); 3];
+        let mut cgroups = Cgroups::new(&texts);
         let mut events = Vec::with_capacity(count);
         let (mut monotonic, mut ahead) = (0_i64, 0_i64);
         for row in 0..count {
@@ -306,13 +290,10 @@ impl Events {
                 netns: self.netns.0[row],
                 cookie: value(&self.cookie, row),
                 pid: value(&self.pid, row),
-                comm: listed(&self.comm, row, &texts)?.cloned(),
+                comm: names.read(&self.comm, row)?,
                 uid: value(&self.uid, row),
                 duration: value(&self.duration, row).map(Duration::from_nanos),
-                cgroup: listed(&self.cgroup, row, &texts)?.map(|path| {
-                    let cgroup = || Arc::new(Cgroup::from(readable(path).into_owned()));
-                    Arc::clone(cgroups.entry(path).or_insert_with(cgroup))
-                }),
+                cgroup: cgroups.read(&self.cgroup, row)?,
                 hook: match value(&self.hook, row) {
                     None | Some(0) => Hook::Transitions,
                     Some(1) => Hook::TimeWait,
@@ -322,15 +303,68 @@ impl Events {
                 // A newer recording may contain a reason that this program does not know.
                 ended_by: value(&self.ended_by, row)
                     .and_then(|by| CloseReason::ALL.get(usize::from(by)).copied()),
-                closed_by: self.closed_by.read(row, &texts)?,
-                opened_by: self.opened_by.read(row, &texts)?,
+                closed_by: self.closed_by.read(row, &mut closers)?,
+                opened_by: self.opened_by.read(row, &mut openers)?,
                 connection: None,
             });
         }
+        budget.repeat(cgroups.repeated)?;
         if let Some(connections) = self.connections.take() {
             connections.add_to(&mut events, budget)?;
         }
         Ok(events)
+    }
+}
+
+/// Reads the process names of a column. Many events may share a process name, and each decoded
+/// event gets a copy of the name.
+#[derive(Clone, Copy)]
+struct Names<'a> {
+    texts: &'a [OsString],
+    /// The size in bytes of the names that were read.
+    copied: usize,
+}
+
+impl<'a> Names<'a> {
+    fn new(texts: &'a [OsString]) -> Self {
+        Self { texts, copied: 0 }
+    }
+
+    fn read(&mut self, column: &Column<u32>, row: usize) -> Result<Option<OsString>, Malformed> {
+        let Some(name) = listed(column, row, self.texts)? else { return Ok(None) };
+        self.copied += name.len();
+        if self.copied > MAX_COPIED {
+            return Err(Malformed::message("more text than events have"));
+        }
+        Ok(Some(name.clone()))
+    }
+}
+
+/// Reads cgroups. Many events may share a cgroup, and a view prints the path of the cgroup for each
+/// event.
+struct Cgroups<'a> {
+    texts: &'a [OsString],
+    /// The cgroups that were read, each at the index of its path.
+    known: Vec<Option<Arc<Cgroup>>>,
+    /// The total size in bytes of the paths of all events.
+    repeated: usize,
+}
+
+impl<'a> Cgroups<'a> {
+    fn new(texts: &'a [OsString]) -> Self {
+        Self { texts, known: vec![None; texts.len()], repeated: 0 }
+    }
+
+    fn read(&mut self, column: &Column<u32>, row: usize) -> Result<Option<Arc<Cgroup>>, Malformed> {
+        let Some(place) = value(column, row) else { return Ok(None) };
+        let (Some(path), Some(known)) =
+            (self.texts.get(place as usize), self.known.get_mut(place as usize))
+        else {
+            return Err(not_listed());
+        };
+        self.repeated += path.len();
+        let cgroup = || Arc::new(Cgroup::from(readable(path).into_owned()));
+        Ok(Some(Arc::clone(known.get_or_insert_with(cgroup))))
     }
 }
 
@@ -344,11 +378,12 @@ fn listed<'a, T>(
     row: usize,
     list: &'a [T],
 ) -> Result<Option<&'a T>, Malformed> {
-    let of = |place: u32| {
-        list.get(place as usize)
-            .ok_or_else(|| Malformed::message("nothing at that place of a list"))
-    };
+    let of = |place: u32| list.get(place as usize).ok_or_else(not_listed);
     value(column, row).map(of).transpose()
+}
+
+fn not_listed() -> Malformed {
+    Malformed::message("nothing at that place of a list")
 }
 
 fn address(bytes: &[u8]) -> Result<IpAddr, Malformed> {

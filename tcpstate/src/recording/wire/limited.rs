@@ -36,20 +36,32 @@ impl<C, T: Encode<C>, const MAX: usize> Encode<C> for List<T, MAX> {
 
 impl<'b, C: AsMut<Budget>, T: Decode<'b, C>, const MAX: usize> Decode<'b, C> for List<T, MAX> {
     fn decode(decoder: &mut Decoder<'b>, context: &mut C) -> Result<Self, Error> {
-        let count = length(decoder.array()?, MAX)?;
-        // Each element has at least one byte. So the list is truncated if the record has fewer
-        // bytes left than the list has elements.
-        if count > rest(decoder) {
-            return Err(Error::end_of_input());
-        }
-        context.as_mut().take(count, size_of::<T>())?;
-        context.as_mut().take(1, ALLOCATION)?;
+        let count = begin_list(decoder, MAX, size_of::<T>(), context.as_mut())?;
         let mut list = Vec::with_capacity(count);
         for _ in 0..count {
             list.push(decoder.decode_with(context)?);
         }
         Ok(Self(list))
     }
+}
+
+/// Decodes the number of elements of a list, and takes the memory of the list from the budget.
+/// `size` is the size in bytes of a decoded element.
+pub(super) fn begin_list(
+    decoder: &mut Decoder<'_>,
+    max: usize,
+    size: usize,
+    budget: &mut Budget,
+) -> Result<usize, Error> {
+    let count = length(decoder.array()?, max)?;
+    // Each element has at least one byte. So the list is truncated if the record has fewer bytes
+    // left than the list has elements.
+    if count > rest(decoder) {
+        return Err(Error::end_of_input());
+    }
+    budget.take(count, size)?;
+    budget.take(1, ALLOCATION)?;
+    Ok(count)
 }
 
 /// Checks the length of a list or a map. tcpstate always writes the length.
@@ -104,13 +116,15 @@ impl<'b, C: AsMut<Budget>> Decode<'b, C> for Bytes {
     }
 }
 
-/// Checks that the next value is complete and not nested too deeply, and returns its size in bytes.
-/// minicbor skips unknown fields with a stack that grows with the depth, so the reader limits the
-/// depth first.
-pub(super) fn checked_length(decoder: &Decoder<'_>) -> Result<usize, Error> {
-    let mut after = decoder.clone();
-    check_value(&mut after, MAX_DEPTH)?;
-    Ok(after.position() - decoder.position())
+/// Checks that the next value is complete and not nested too deeply. minicbor skips unknown fields
+/// with a stack that grows with the depth, so the reader limits the depth first.
+pub(super) fn check(decoder: &Decoder<'_>) -> Result<(), Error> {
+    check_value(&mut decoder.clone(), MAX_DEPTH)
+}
+
+/// Skips the next value, which may be complete or damaged.
+pub(super) fn skip(decoder: &mut Decoder<'_>) -> Result<(), Error> {
+    check_value(decoder, MAX_DEPTH)
 }
 
 fn check_value(decoder: &mut Decoder<'_>, depth: u32) -> Result<(), Error> {

@@ -11,6 +11,7 @@ mod connections;
 mod events;
 mod histograms;
 mod limited;
+mod numbers;
 mod owners;
 mod part;
 mod report;
@@ -82,11 +83,15 @@ pub(super) enum Read {
 
 /// Decodes the next record. The memory of the decoded record is taken from the budget.
 pub(super) fn read(decoder: &mut Decoder<'_>, budget: &mut Budget) -> Result<Read, Malformed> {
-    budget.begin(limited::checked_length(decoder)?);
+    let begin = decoder.position();
     if decoder.array()? != Some(3) {
         return Err(Malformed::message("a record has three parts"));
     }
     let (kind, at) = (decoder.u8()?, Duration::from_nanos(decoder.u64()?));
+    // The decoder of events skips unknown fields itself.
+    if kind != kind::EVENTS {
+        limited::check(decoder)?;
+    }
     let report = |report| Read::Record(at, Record::Report(Box::new(report)));
     Ok(match kind {
         kind::PART => Read::Part(decoder.decode_with(budget)?),
@@ -96,8 +101,9 @@ pub(super) fn read(decoder: &mut Decoder<'_>, budget: &mut Budget) -> Result<Rea
         }
         kind::END => report(Report::End(decoded::<report::Snapshot, _>(decoder, budget)?)),
         kind::EVENTS => {
-            let events = decoder.decode_with::<_, events::Events>(budget)?.into_events(budget)?;
-            Read::Record(at, Record::Events(events))
+            let columns: events::Events = decoder.decode_with(budget)?;
+            budget.begin(decoder.position() - begin);
+            Read::Record(at, Record::Events(columns.into_events(budget)?))
         }
         _ => {
             decoder.skip()?;
