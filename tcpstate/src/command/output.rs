@@ -260,8 +260,10 @@ impl Writer {
         for event in &events {
             self.close_reasons.count(event);
         }
-        self.text.clear();
-        self.view.show_events(&events, &mut self.text)?;
-        out.write_all(&self.text)
+        let mut text = Chunks::reusing(std::mem::take(&mut self.text), out);
+        self.view.show_events(&events, &mut text)?;
+        text.flush()?;
+        self.text = text.into_buffer();
+        Ok(())
     }
 }

@@ -10,7 +10,9 @@
 use std::io::{self, Read, Write as _};
 
 use crc32fast::Hasher;
-use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
+use flate2::{
+    Compression, Decompress, FlushDecompress, Status, read::DeflateDecoder, write::DeflateEncoder,
+};
 
 /// The maximum size of a frame's records in bytes. The maximum limits the memory of a reader.
 pub(super) const MAX_BYTES: usize = 16 << 20;
@@ -114,16 +116,38 @@ pub(super) fn read(
         return Err(Damage::Corrupt("a checksum"));
     }
     let length = (HEAD + data.len()) as u64;
-    let mut records = Vec::new();
     let max = max_records(length).min(MAX_BYTES as u64);
-    let inflated = DeflateDecoder::new(data.as_slice()).take(max + 1).read_to_end(&mut records);
-    if inflated.is_err() || records.len() > MAX_BYTES {
+    let inflated = inflate(&data, max + 1);
+    let Some(records) = inflated.filter(|records| records.len() <= MAX_BYTES) else {
         return Err(Damage::Corrupt("compressed data"));
-    }
+    };
     if records.len() as u64 > max {
         return Err(Damage::Large { max });
     }
     Ok(Some(Frame { records, length }))
+}
+
+/// Decompresses at most `max` bytes. Returns `None` if the data is damaged.
+fn inflate(data: &[u8], max: u64) -> Option<Vec<u8>> {
+    let usual = inflate_at_once(data, max);
+    usual.or_else(|| {
+        let mut records = Vec::new();
+        DeflateDecoder::new(data).take(max).read_to_end(&mut records).ok()?;
+        Some(records)
+    })
+}
+
+/// Decompresses into one buffer, which needs no copies. Returns `None` if the buffer is too small
+/// or the data is damaged.
+fn inflate_at_once(data: &[u8], max: u64) -> Option<Vec<u8>> {
+    /// Records that tcpstate writes are usually 3 to 6 times as large as their data.
+    const USUAL: usize = 8;
+    let size = data.len().saturating_mul(USUAL).min(usize::try_from(max).unwrap_or(usize::MAX));
+    let mut records = vec![0; size];
+    let mut decompress = Decompress::new(false);
+    let status = decompress.decompress(data, &mut records, FlushDecompress::Finish);
+    records.truncate(usize::try_from(decompress.total_out()).ok()?);
+    matches!(status, Ok(Status::StreamEnd)).then_some(records)
 }
 
 /// Reads until the buffer is full or the file ends. Returns the number of bytes that were read.

@@ -1,11 +1,12 @@
 //! Appends the fields of a JSON object to a buffer, without a tree of values. The bytes are equal
 //! to the bytes that [`json_lines`](super::json_lines) writes for an object with the same fields.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, time::Duration};
 
-use serde::Serialize;
-
-use super::json_lines::append_text;
+use super::{
+    digits::{append_float, append_integer, append_seconds},
+    json_lines::append_text,
+};
 use crate::text::readable;
 
 /// The start of a field after another field: a comma, the name in quotation marks and a colon.
@@ -26,32 +27,47 @@ pub(super) struct Fields<'a> {
 
 impl Fields<'_> {
     /// Appends bytes that are JSON.
+    #[inline]
     pub(super) fn json(&mut self, json: &[u8]) {
         self.line.extend_from_slice(json);
     }
 
     /// Appends a number, or null.
-    pub(super) fn number(&mut self, key: &str, number: Option<impl Serialize>) {
+    #[inline]
+    pub(super) fn number(&mut self, key: &str, number: Option<impl Into<u64>>) {
         self.json(key.as_bytes());
         match number {
-            Some(number) => self.push_number(number),
+            Some(number) => append_integer(number.into(), self.line),
             None => self.json(b"null"),
         }
     }
 
-    /// Appends a number without a key.
-    pub(super) fn push_number(&mut self, number: impl Serialize) {
-        serde_json::to_writer(&mut *self.line, &number).expect("a vector accepts every number");
+    /// Appends a number that is not infinite.
+    #[inline]
+    pub(super) fn float(&mut self, key: &str, number: f64) {
+        self.json(key.as_bytes());
+        append_float(number, self.line);
+    }
+
+    /// Appends a duration in seconds, or null.
+    #[inline]
+    pub(super) fn seconds(&mut self, key: &str, duration: Option<Duration>) {
+        self.json(key.as_bytes());
+        match duration {
+            Some(duration) => append_seconds(duration, self.line),
+            None => self.json(b"null"),
+        }
     }
 
     /// Appends a number as a text, or null. Many programs store JSON numbers as floats, which have
     /// fewer than 64 bits.
+    #[inline]
     pub(super) fn number_text(&mut self, key: &str, number: Option<u64>) {
         self.json(key.as_bytes());
         match number {
             Some(number) => {
                 self.json(b"\"");
-                self.push_number(number);
+                append_integer(number, self.line);
                 self.json(b"\"");
             }
             None => self.json(b"null"),
@@ -59,6 +75,7 @@ impl Fields<'_> {
     }
 
     /// Appends a name that consists of characters that need no escape, or null.
+    #[inline]
     pub(super) fn name(&mut self, key: &str, name: Option<&'static str>) {
         self.json(key.as_bytes());
         match name {
@@ -72,6 +89,7 @@ impl Fields<'_> {
     }
 
     /// Appends a text from outside, or null.
+    #[inline]
     pub(super) fn text(&mut self, key: &str, text: Option<&OsStr>) {
         self.json(key.as_bytes());
         match text {

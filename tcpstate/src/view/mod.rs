@@ -5,6 +5,7 @@ mod block;
 mod connections;
 pub mod count;
 mod csv;
+mod digits;
 pub mod doctor;
 mod event_lines;
 mod events;

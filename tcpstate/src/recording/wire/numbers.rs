@@ -122,7 +122,7 @@ fn tail<const N: usize>(
 fn found<T>(number: Option<T>, rest: &[u8]) -> Result<(T, &[u8]), Error> {
     match number {
         Some(number) => Ok((number, rest)),
-        None => Err(Error::message("a value that is no number of the list")),
+        None => Err(Error::message("a value that is not a number, or is too large")),
     }
 }
 

@@ -42,8 +42,7 @@ pub(in crate::view) fn append(event: &Event, memo: &mut Memo, fields: &mut Field
     fields.text(key!("comm"), event.comm.as_deref());
     fields.number(key!("uid"), event.uid);
     append_cgroup(event.cgroup.as_ref(), memo, fields);
-    let seconds = event.duration.map(|duration| duration.as_secs_f64());
-    fields.number(key!("duration_seconds"), seconds);
+    fields.seconds(key!("duration_seconds"), event.duration);
     fields.name(key!("ended_by"), event.ended_by.map(CloseReason::name));
     append_caller(key!("closed_by"), event.closed_by.as_ref(), fields);
     append_caller(key!("opened_by"), event.opened_by.as_ref(), fields);
@@ -58,8 +57,8 @@ fn append_times(time: SystemTime, monotonic: Duration, memo: &mut Memo, fields: 
     fields.json(b",\"version\":1,\"time\":\"");
     fields.json(memo.time.bytes(time, since_1970));
     fields.json(b"\"");
-    fields.number(key!("time_unix"), Some(since_1970.unwrap_or_default().as_secs_f64()));
-    fields.number(key!("time_monotonic"), Some(monotonic.as_secs_f64()));
+    fields.float(key!("time_unix"), since_1970.unwrap_or_default().as_secs_f64());
+    fields.seconds(key!("time_monotonic"), Some(monotonic));
 }
 
 /// Appends the hook, the states and the family of an event.
