@@ -246,16 +246,24 @@ impl Writer {
         let Some(events) = &mut self.events else { return Ok(false) };
         let taken = events.take_settled(EVENTS_AT_ONCE);
         let may_have_more = taken.len() == EVENTS_AT_ONCE;
-        self.write_lines(taken, out)?;
+        let taken = self.write_lines(taken, out)?;
+        if let Some(events) = &mut self.events {
+            events.reuse(taken);
+        }
         Ok(may_have_more)
     }
 
-    fn write_lines(&mut self, mut events: Vec<Event>, out: &mut impl Write) -> io::Result<()> {
+    /// Writes the lines of these events. Returns the memory of the events.
+    fn write_lines(
+        &mut self,
+        mut events: Vec<Event>,
+        out: &mut impl Write,
+    ) -> io::Result<Vec<Event>> {
         if !self.filter.matches_all() {
             events.retain(|event| self.filter.matches(event));
         }
         if events.is_empty() {
-            return Ok(());
+            return Ok(events);
         }
         for event in &events {
             self.close_reasons.count(event);
@@ -264,6 +272,6 @@ impl Writer {
         self.view.show_events(&events, &mut text)?;
         text.flush()?;
         self.text = text.into_buffer();
-        Ok(())
+        Ok(events)
     }
 }

@@ -14,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::process_cgroups::{ProcessCgroups, host_uses_version_1};
+use super::{
+    id_map::IdMap,
+    process_cgroups::{ProcessCgroups, host_uses_version_1},
+};
 use crate::{
     report::{Cgroup, container::container},
     text::readable,
@@ -102,7 +105,9 @@ fn root() -> Option<&'static Path> {
 /// Looks cgroups up by id and caches the results. The kernel never reuses the id of a cgroup.
 #[derive(Debug, Default)]
 pub struct Resolver {
-    known: HashMap<u64, Option<Arc<Cgroup>>>,
+    known: IdMap<u64, Option<Arc<Cgroup>>>,
+    /// The last cgroup that was found. Many consecutive events have the same cgroup.
+    last: Option<(u64, Arc<Cgroup>)>,
     /// The path of the mount point, and the open folder of the mount point. The value is `None` on
     /// a host that has only cgroup version 1.
     root: Option<(&'static Path, File)>,
@@ -133,11 +138,20 @@ impl Resolver {
         cookie: Option<u64>,
         age: Duration,
     ) -> Option<Arc<Cgroup>> {
-        let by_id = self.get(id);
-        let names_container = by_id.as_ref().is_some_and(|cgroup| cgroup.container.is_some());
-        match &mut self.processes {
-            Some(processes) if !names_container => processes.get(pid, cookie, age).or(by_id),
-            _ => by_id,
+        if self.processes.is_some()
+            && !self.names_container(id)
+            && let Some(processes) = &mut self.processes
+            && let Some(cgroup) = processes.get(pid, cookie, age)
+        {
+            return Some(cgroup);
+        }
+        self.get(id)
+    }
+
+    fn names_container(&mut self, id: u64) -> bool {
+        match &self.last {
+            Some((last, cgroup)) if *last == id => cgroup.container.is_some(),
+            _ => self.get(id).is_some_and(|cgroup| cgroup.container.is_some()),
         }
     }
 
@@ -147,13 +161,23 @@ impl Resolver {
         if id == 0 {
             return None;
         }
+        match &self.last {
+            Some((last, cgroup)) if *last == id => return Some(Arc::clone(cgroup)),
+            _ => {}
+        }
+        let found = self.find(id);
+        self.last = found.clone().map(|cgroup| (id, cgroup)).or(self.last.take());
+        found
+    }
+
+    fn find(&mut self, id: u64) -> Option<Arc<Cgroup>> {
         if let Some(known) = self.known.get(&id) {
             return known.clone();
         }
         if self.walked.is_none() {
             self.root = root().and_then(|root| Some((root, File::open(root).ok()?)));
             self.walk();
-            return self.get(id);
+            return self.find(id);
         }
         let (root, file) = self.root.as_ref()?;
         let found = match open_by_number(file.as_raw_fd(), id) {

@@ -39,10 +39,11 @@ pub(super) struct Coalescer {
 
 /// A record that no later record can change. The last event of a connection has the sum of the
 /// connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Settled {
     pub(super) event: EventRecord,
-    pub(super) sum: Option<ConnectionSum>,
+    /// The sum is in a box, because few records have one.
+    pub(super) sum: Option<Box<ConnectionSum>>,
 }
 
 impl Coalescer {
@@ -100,7 +101,8 @@ impl Coalescer {
     pub(super) fn pop_anyway(&mut self) -> Option<Settled> {
         let event = self.records.pop_front()?;
         let has_sum = event.kind == RecordKind::Connection as u8;
-        Some(Settled { event, sum: if has_sum { self.sums.pop_front() } else { None } })
+        let sum = if has_sum { self.sums.pop_front().map(Box::new) } else { None };
+        Some(Settled { event, sum })
     }
 
     /// Returns the index of the last record of this socket that a later record may change.

@@ -54,9 +54,9 @@ fn event_of(
     let has_peer = !may_lack_peer || to == State::SynSent || (to == State::SynRecv && !is_child);
     let local = address(family, record.local);
     let monotonic = clock.here(record.time);
-    let owner = caller(record.pid, &record.comm);
-    let of_full = owner.clone().filter(|_| hook == Hook::Transitions);
-    let closer = caller(record.closer_pid, &record.closer_comm);
+    let owner = || caller(record.pid, &record.comm);
+    let of_full = if hook == Hook::Transitions { owner() } else { None };
+    let closer = || caller(record.closer_pid, &record.closer_comm);
     let has_ends = hook == Hook::TimeWait
         || record.kind == RecordKind::Connection as u8
         || (hook == Hook::Transitions && to == State::Close);
@@ -89,8 +89,8 @@ fn event_of(
             .filter(|&nanos| nanos != UNKNOWN_DURATION)
             .map(Duration::from_nanos),
         ended_by,
-        closed_by: closer.filter(|_| has_ends),
-        opened_by: owner.filter(|_| has_ends),
+        closed_by: if has_ends { closer() } else { None },
+        opened_by: if has_ends { owner() } else { None },
         connection: None,
     })
 }
@@ -126,6 +126,8 @@ pub struct Events {
     max_records: usize,
     coalescer: Coalescer,
     cgroups: Resolver,
+    /// The memory of earlier events.
+    spare: Vec<Event>,
     /// Whether the hooks observe births of time-wait sockets.
     sees_time_wait: bool,
     /// The monotonic clock of this process minus the clock of the records, in nanoseconds.
@@ -138,7 +140,7 @@ impl Events {
         let (coalescer, cgroups) = (Coalescer::default(), Resolver::for_sockets());
         // If the offset is unknown, the run has the limit `Clock`.
         let offset = monotonic_offset().unwrap_or(0);
-        Self { ring, max_records, coalescer, cgroups, sees_time_wait, offset }
+        Self { ring, max_records, coalescer, cgroups, spare: Vec::new(), sees_time_wait, offset }
     }
 
     /// Returns the maximum number of events that fit in the ring buffer.
@@ -173,8 +175,14 @@ impl Events {
         let mut records = records.into_iter();
         self.collect(usize::MAX, |_| {
             let ConnectionRecord { event, sum } = records.next()?;
-            Some(Settled { event, sum: Some(sum) })
+            Some(Settled { event, sum: Some(Box::new(sum)) })
         })
+    }
+
+    /// Uses the memory of these events for the next events.
+    pub fn reuse(&mut self, mut events: Vec<Event>) {
+        events.clear();
+        self.spare = events;
     }
 
     fn collect(
@@ -184,7 +192,7 @@ impl Events {
     ) -> Vec<Event> {
         // The time is computed for each call, because the wall clock may be set between calls.
         let clock = Clock::now(self.offset);
-        let mut events = Vec::new();
+        let mut events = std::mem::take(&mut self.spare);
         while events.len() < max {
             let Some(Settled { event: record, sum }) = next(self) else { break };
             let event = event_of(&record, &clock, |record| {
@@ -195,11 +203,13 @@ impl Events {
                 let age = clock.of_records().saturating_sub(Duration::from_nanos(record.time));
                 self.cgroups.of_socket(record.cgroup, pid, cookie, age)
             });
-            let Some(mut event) = event else { continue };
-            let opened = |born| UNIX_EPOCH + clock.since_1970 + clock.here(born);
-            event.connection = sum
-                .map(|sum| Box::new(connections::of(&record, &sum, opened, self.sees_time_wait)));
+            let Some(event) = event else { continue };
             events.push(event);
+            if let (Some(sum), Some(event)) = (sum, events.last_mut()) {
+                let opened = |born| UNIX_EPOCH + clock.since_1970 + clock.here(born);
+                let connection = connections::of(&record, &sum, opened, self.sees_time_wait);
+                event.connection = Some(Box::new(connection));
+            }
         }
         events
     }

@@ -11,6 +11,7 @@ mod events;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod histograms;
+mod id_map;
 mod kernel_counters;
 pub mod listening;
 pub mod live;

@@ -5,7 +5,6 @@
 //! container.
 
 use std::{
-    collections::HashMap,
     fs,
     path::Path,
     sync::Arc,
@@ -17,6 +16,7 @@ use nix::{
     unistd::{SysconfVar, sysconf},
 };
 
+use super::id_map::IdMap;
 use crate::{
     procfs,
     report::{Cgroup, container::container},
@@ -32,10 +32,10 @@ const MAX_STORED: usize = 1 << 16;
 /// The cgroups of processes and of their sockets.
 #[derive(Debug, Default)]
 pub(super) struct ProcessCgroups {
-    by_pid: HashMap<u32, (Instant, Option<Found>)>,
+    by_pid: IdMap<u32, (Instant, Option<Found>)>,
     /// The cgroup of each socket, by the cookie of the socket. A socket keeps the cgroup of its
     /// first owner, also after the owner has ended.
-    by_cookie: HashMap<u64, Arc<Cgroup>>,
+    by_cookie: IdMap<u64, Arc<Cgroup>>,
 }
 
 /// A cgroup, and the time at which its process started, as the time since boot.
