@@ -38,7 +38,7 @@ pub(super) fn assert_complete<A: clap::Args>(own: &[&'static str], of_views: &[&
 
     let of_recordings = ["replay", "speed", "from", "until", "max_replay_memory"];
     // These flags require `--record` or a program, which a replay refuses.
-    let implied = ["max_record_size", "max_record_files", "record_mode", "full", "user", "only_it"];
+    let implied = ["max_record_size", "max_record_files", "record_mode", "user", "only_it"];
     let known: BTreeSet<&str> =
         with(own).chain(of_views.iter().copied()).chain(of_recordings).chain(implied).collect();
     let command = A::augment_args(clap::Command::new("any"));

@@ -10,7 +10,6 @@ use std::{
 };
 
 use aya::maps::{MapData, RingBuf};
-use nix::time::{ClockId, clock_gettime};
 use tcpstate_common::{
     State,
     abi::{
@@ -21,13 +20,14 @@ use tcpstate_common::{
 
 use super::{
     cgroups::Resolver,
+    clock::Clock,
     close_reason,
     coalesce::{Coalescer, Settled, is_of_full_socket},
     connections,
 };
 use crate::{
     procfs::time::monotonic_offset,
-    report::{Caller, Cgroup, Event, Family, Hook},
+    report::{Caller, Cgroup, CloseReason, Event, Family, Hook},
 };
 
 /// Decodes a record. The function returns `None` for a state or a family that TCP does not have.
@@ -60,13 +60,6 @@ fn event_of(
     let has_ends = hook == Hook::TimeWait
         || record.kind == RecordKind::Connection as u8
         || (hook == Hook::Transitions && to == State::Close);
-    let ended_by = match (hook, to) {
-        (Hook::Transitions, State::Close) => {
-            close_reason::of_connection(from, record.error, record.flags)
-        }
-        (Hook::TimeWait, State::Close) => close_reason::of_time_wait(from, record.error),
-        _ => None,
-    };
     Some(Event {
         hook,
         time: UNIX_EPOCH + clock.since_1970 + monotonic,
@@ -88,11 +81,22 @@ fn event_of(
         duration: Some(record.duration)
             .filter(|&nanos| nanos != UNKNOWN_DURATION)
             .map(Duration::from_nanos),
-        ended_by,
+        ended_by: ended_by(hook, from, to, record),
         closed_by: if has_ends { closer() } else { None },
         opened_by: if has_ends { owner() } else { None },
         connection: None,
     })
+}
+
+/// Returns why a connection or a time-wait socket ended, if the record is an end.
+fn ended_by(hook: Hook, from: State, to: State, record: &EventRecord) -> Option<CloseReason> {
+    match (hook, to) {
+        (Hook::Transitions, State::Close) => {
+            close_reason::of_connection(from, record.error, record.flags)
+        }
+        (Hook::TimeWait, State::Close) => close_reason::of_time_wait(from, record.error),
+        _ => None,
+    }
 }
 
 /// Decodes a process. The function returns `None` if the process is unknown.
@@ -206,7 +210,7 @@ impl Events {
             let Some(event) = event else { continue };
             events.push(event);
             if let (Some(sum), Some(event)) = (sum, events.last_mut()) {
-                let opened = |born| UNIX_EPOCH + clock.since_1970 + clock.here(born);
+                let opened = |born| clock.wall(born);
                 let connection = connections::of(&record, &sum, opened, self.sees_time_wait);
                 event.connection = Some(Box::new(connection));
             }
@@ -232,37 +236,6 @@ pub(super) fn read_record<T: aya::Pod>(bytes: &[u8]) -> Option<T> {
     // SAFETY: the type is plain old data, for which every bit pattern is valid. The function
     // `read_unaligned` needs no alignment.
     (bytes.len() == size_of::<T>()).then(|| unsafe { ptr::read_unaligned(bytes.as_ptr().cast()) })
-}
-
-/// The current times of the clocks.
-struct Clock {
-    /// The wall-clock time at which the monotonic clock of this process was zero, as the time since
-    /// 1970.
-    since_1970: Duration,
-    /// The current time of the monotonic clock of this process.
-    monotonic: Duration,
-    /// The monotonic clock of this process minus the clock of the records, in nanoseconds. It is
-    /// not 0 in a time namespace.
-    offset: i64,
-}
-
-impl Clock {
-    fn now(offset: i64) -> Self {
-        let now = |clock| clock_gettime(clock).map(Duration::from).unwrap_or_default();
-        let (wall, monotonic) = (now(ClockId::CLOCK_REALTIME), now(ClockId::CLOCK_MONOTONIC));
-        Self { since_1970: wall.saturating_sub(monotonic), monotonic, offset }
-    }
-
-    /// Returns the current time of the clock that the records use.
-    fn of_records(&self) -> Duration {
-        let nanos = u64::try_from(self.monotonic.as_nanos()).unwrap_or(u64::MAX);
-        Duration::from_nanos(nanos.saturating_add_signed(self.offset.saturating_neg()))
-    }
-
-    /// Converts the time of a record to the monotonic clock of this process.
-    fn here(&self, time: u64) -> Duration {
-        Duration::from_nanos(time.saturating_add_signed(self.offset))
-    }
 }
 
 #[cfg(test)]
@@ -292,20 +265,6 @@ mod tests {
     fn clock(offset: i64) -> Clock {
         let since_1970 = Duration::from_secs(1000);
         Clock { since_1970, monotonic: Duration::from_secs(90), offset }
-    }
-
-    #[test]
-    fn times_of_records_are_shifted_to_the_clock_of_the_time_namespace() {
-        let record = record(State::Established, State::CloseWait);
-        for (offset, monotonic) in
-            [(60_000_000_000, 67_000_000_001), (-5_000_000_000, 2_000_000_001)]
-        {
-            let event = event_of(&record, &clock(offset), |_| None).expect("TCP has these states");
-            assert_eq!(event.monotonic, Duration::from_nanos(monotonic));
-            assert_eq!(event.time, UNIX_EPOCH + Duration::from_secs(1000) + event.monotonic);
-        }
-        assert_eq!(clock(60_000_000_000).of_records(), Duration::from_secs(30));
-        assert_eq!(clock(-5_000_000_000).of_records(), Duration::from_secs(95));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod by_owner;
 pub mod cgroups;
+mod clock;
 mod close_reason;
 mod coalesce;
 mod connections;

@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn live_flags_conflict_with_replay() {
         let lines = ["events", "connections", "failed", "ended_by", "utc", "monotonic"];
-        let of_views = [&lines[..], &["output", "matrix", "by", "top", "sort"]].concat();
+        let of_views = [&lines[..], &["output", "matrix", "by", "top", "sort", "full"]].concat();
         refused_by_replay::assert_complete::<Arguments>(&LIVE, &of_views);
     }
 }

@@ -294,12 +294,7 @@ impl Events {
                 uid: value(&self.uid, row),
                 duration: value(&self.duration, row).map(Duration::from_nanos),
                 cgroup: cgroups.read(&self.cgroup, row)?,
-                hook: match value(&self.hook, row) {
-                    None | Some(0) => Hook::Transitions,
-                    Some(1) => Hook::TimeWait,
-                    Some(2) => Hook::SynRecv,
-                    Some(_) => return Err(Malformed::message("no such hook")),
-                },
+                hook: hook(value(&self.hook, row))?,
                 // A newer recording may contain a reason that this program does not know.
                 ended_by: value(&self.ended_by, row)
                     .and_then(|by| CloseReason::ALL.get(usize::from(by)).copied()),
@@ -313,6 +308,15 @@ impl Events {
             connections.add_to(&mut events, budget)?;
         }
         Ok(events)
+    }
+}
+
+fn hook(number: Option<u8>) -> Result<Hook, Malformed> {
+    match number {
+        None | Some(0) => Ok(Hook::Transitions),
+        Some(1) => Ok(Hook::TimeWait),
+        Some(2) => Ok(Hook::SynRecv),
+        Some(_) => Err(Malformed::message("no such hook")),
     }
 }
 

@@ -127,9 +127,9 @@ fn close(way: Way, client: Socket, server: Socket) -> Closed {
         }
         Way::ClientResets | Way::Unread => {
             if way == Way::Unread {
-                drop(client)
+                drop(client);
             } else {
-                reset(client)
+                reset(client);
             }
             await_state(&server, Close);
             drop(server);
