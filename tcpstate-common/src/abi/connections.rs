@@ -14,8 +14,8 @@ pub const CONNECTION_BIRTH_SEEN: u32 = 1 << 0;
 pub const CONNECTION_IS_CHILD: u32 = 1 << 1;
 /// Bit of [`ConnectionSum::marks`]: the kernel made a time-wait socket.
 pub const CONNECTION_HAS_TIME_WAIT: u32 = 1 << 2;
-/// Bit of [`ConnectionSum::marks`]: the table had no room for the connection, so only the last event
-/// is known.
+/// Bit of [`ConnectionSum::marks`]: the table had no room for the connection, so only the last
+/// event is known.
 pub const CONNECTION_HAD_NO_ROOM: u32 = 1 << 5;
 /// Bit of [`ConnectionSum::marks`]: it is unknown whether the kernel made a time-wait socket,
 /// because an earlier event was missed.

@@ -99,8 +99,8 @@ impl Probe {
     }
 }
 
-/// Loads the iterators. Returns the iterator of scans, and the iterator over open connections if the
-/// options ask for it.
+/// Loads the iterators. Returns the iterator of scans, and the iterator over open connections if
+/// the options ask for it.
 fn walks(
     ebpf: &mut Ebpf,
     types: &Types,

@@ -77,9 +77,11 @@ fn handshake(
     }
 }
 
-/// Returns the bytes of data that the peer has acknowledged. `bytes_acked` contains the SYN of a
-/// client. A child begins after its SYN-ACK (`tcp_create_openreq_child`). `bytes_acked` contains the
-/// FIN if the peer has acknowledged everything.
+/// Returns the bytes of data that the peer has acknowledged.
+///
+/// `bytes_acked` contains the SYN of a client. A child begins after its SYN-ACK
+/// (`tcp_create_openreq_child`). `bytes_acked` contains the FIN if the peer has acknowledged
+/// everything.
 fn bytes_sent(role: Role, last: &EventRecord, sum: &ConnectionSum) -> u64 {
     const CLOSING: [State; 4] = [State::FinWait1, State::FinWait2, State::Closing, State::LastAck];
     let has_sent_fin = CLOSING.iter().any(|&state| last.from == state as u8);
