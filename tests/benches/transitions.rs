@@ -182,6 +182,8 @@ enum Program {
     Rejected,
     /// The program that sends events. A thread reads the events at the interval that `trace` uses.
     Written,
+    /// The program that sums up connections, and sends each at its end.
+    Connections,
     Histograms,
     /// The program that counts by owner. The owners are distinguished by one key, or by the peer's
     /// address and port.
@@ -191,12 +193,13 @@ enum Program {
 }
 
 impl Program {
-    const OURS: [Self; 8] = [
+    const OURS: [Self; 9] = [
         Self::Empty,
         Self::Counters,
         Self::Rows,
         Self::Rejected,
         Self::Written,
+        Self::Connections,
         Self::Histograms,
         Self::ByProcess,
         Self::ByRemote,
@@ -209,6 +212,7 @@ impl Program {
             Self::Rows => "counters, --netns all",
             Self::Rejected => "events, all filtered out",
             Self::Written => "events",
+            Self::Connections => "connections",
             Self::Histograms => "hist",
             Self::ByProcess => "trace --by process",
             Self::ByRemote => "trace --by remote,remote-port",
@@ -232,9 +236,18 @@ impl Program {
             Self::Rejected => {
                 let nobodys = "1".parse().expect("a port");
                 let ports = vec![(End::Local, nobodys)];
-                events(EventFilter { ports, ..EventFilter::default() }, room)
+                events(
+                    EventFilter { ports, ..EventFilter::default() },
+                    room,
+                    EventOptions::default(),
+                )
             }
-            Self::Written => events(EventFilter::default(), room),
+            Self::Written => events(EventFilter::default(), room, EventOptions::default()),
+            Self::Connections => {
+                let connections =
+                    EventOptions { lines: false, connections: true, ..EventOptions::default() };
+                events(EventFilter::default(), room, connections)
+            }
             Self::Histograms => {
                 let default = HistogramOptions::default();
                 let max_sockets = default.max_sockets.max(room);
@@ -267,8 +280,11 @@ fn owners(by: &[Key], room: u32) -> Box<dyn FnMut() -> RunTime> {
     Box::new(move || RunTime::of(tracer.probe().owners_info().expect("our own program")))
 }
 
-fn events(event_filter: EventFilter, room: u32) -> Box<dyn FnMut() -> RunTime> {
-    let default = EventOptions::default();
+fn events(
+    event_filter: EventFilter,
+    room: u32,
+    default: EventOptions,
+) -> Box<dyn FnMut() -> RunTime> {
     let max_sockets = default.max_sockets.max(room);
     let events = Some(EventOptions { max_sockets, ..default });
     let mut tracer = start(&Options { events, event_filter, ..options() });

@@ -56,11 +56,13 @@ pub enum Peer {
     /// `tcpstates` of bcc's tools in Python, which prints each transition. This tool compiles its
     /// BPF program at its start.
     TcpstatesBcc,
+    /// `tcplife` of bcc's libbpf-tools, which prints each connection at its end.
+    Tcplife,
 }
 
 impl Peer {
     /// All peers, in the order of the tables.
-    pub const ALL: [Self; 3] = [Self::Bpftrace, Self::Tcpstates, Self::TcpstatesBcc];
+    pub const ALL: [Self; 4] = [Self::Bpftrace, Self::Tcpstates, Self::TcpstatesBcc, Self::Tcplife];
 
     /// The name of the peer in tables.
     #[must_use]
@@ -69,6 +71,7 @@ impl Peer {
             Self::Bpftrace => "bpftrace, count()",
             Self::Tcpstates => "tcpstates (libbpf-tools)",
             Self::TcpstatesBcc => "tcpstates (bcc)",
+            Self::Tcplife => "tcplife (libbpf-tools)",
         }
     }
 
@@ -81,6 +84,7 @@ impl Peer {
             }
             Self::Tcpstates => Command::new("tcpstates"),
             Self::TcpstatesBcc => Command::new("tcpstates-bpfcc"),
+            Self::Tcplife => Command::new("tcplife"),
         }
     }
 
@@ -174,6 +178,8 @@ impl Pairs {
         let reported = match peer {
             Peer::Bpftrace => counted(line),
             Peer::Tcpstates | Peer::TcpstatesBcc => transition(line).map(|pair| (pair, 1)),
+            // A line is a connection.
+            Peer::Tcplife => None,
         };
         if let Some((pair, count)) = reported {
             *self.0.entry(pair).or_default() += count;

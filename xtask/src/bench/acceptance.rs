@@ -21,6 +21,7 @@ struct Promise {
 const ASKING: &str = "asking-established";
 const SNAPSHOT: &str = "a snapshot of trace";
 const TCPSTATES: &str = "tcpstates (libbpf-tools)";
+const TCPLIFE: &str = "tcplife (libbpf-tools)";
 
 const PROMISES: &[Promise] = &[
     Promise {
@@ -54,6 +55,13 @@ const PROMISES: &[Promise] = &[
         measured: |rows| of_other(rows, ["transitions", "net ns"], "events", TCPSTATES),
         why_not: "the time of tcpstate for a line is nearly constant, but the time of tcpstates \
                   differs by half between runs.",
+    },
+    Promise {
+        what: "connections: net time / tcplife",
+        at_most: 1.0 / 8.0,
+        unit: "×",
+        measured: |rows| of_other(rows, ["transitions", "net ns"], "connections", TCPLIFE),
+        why_not: "",
     },
     Promise {
         what: "our programs: net CPU / untraced connection",

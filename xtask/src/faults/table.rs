@@ -175,14 +175,6 @@ pub(crate) const FAULTS: &[Fault] = &[
         red: &["connections_have_the_bytes"],
     },
     Fault {
-        name: "connection-time-wait",
-        why: "a connection whose close left no time-wait socket claims one",
-        file: "tcpstate-ebpf/src/closers.rs",
-        find: "(*callers).has_time_wait } == 0",
-        replace: "(*callers).has_time_wait } == 9",
-        red: &["connections_have_the_bytes"],
-    },
-    Fault {
         name: "owner-is-running-process",
         why: "an event names the process that was running when a packet arrived",
         file: "tcpstate-ebpf/src/socket_table.rs",

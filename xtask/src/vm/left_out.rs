@@ -39,6 +39,13 @@ pub(super) const LEFT_OUT: &[&str] = &[
     "hist_by_each_grouping",
     "hist_with_more_groups",
     "hist_agrees_with_the_matrix_and_with_the_events",
+    // `connections_are_summed_up_beside` loads the largest programs, and checks most of what these
+    // tests check.
+    "connections_have_the_bytes",
+    "connections_older_than",
+    "connections_that_are_open",
+    "connections_that_fail",
+    "connections_with_lines",
     // The BPF programs count the sockets of each namespace together with the gauges, and other
     // tests check the gauges on every path. `namespaces_rows_equal_the_sockets` checks the socket
     // counts of each namespace.
