@@ -34,8 +34,8 @@ pub(super) struct Flags {
     #[arg(long, group = "lines")]
     connections: bool,
 
-    /// Also print the connections that are still open at the end
-    #[arg(long, requires = "connections")]
+    /// Also print connections that are still open
+    #[arg(long, requires = "connections", help_heading = OUTPUT)]
     pending: bool,
 
     /// Show times of lines in UTC

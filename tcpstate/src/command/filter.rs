@@ -44,7 +44,7 @@ pub(super) struct Flags {
     ///
     /// IP version of the sockets. 6 includes IPv6 sockets with IPv4-mapped addresses, as `ss -6`
     /// does.
-    #[arg(long, value_name = "4|6|all", default_value = "all", value_parser = family::parse)]
+    #[arg(long, value_name = "4|6|all", default_value = "all", value_parser = family::parse, help_heading = FILTERS)]
     pub(super) family: family::Choice,
 }
 

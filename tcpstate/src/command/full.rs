@@ -11,7 +11,7 @@ use crate::error::Help;
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct Flags {
-    /// Record events, connections, groups and histograms
+    /// Record everything in one file, for all views
     ///
     /// Record events, connections, groups, histograms and snapshots of one run in one file. The
     /// output shows what other flags ask for. Groups are by process unless --by says otherwise. The
