@@ -114,9 +114,11 @@ fn in_pid_namespace(unshare: &[&str], flags: &[&str]) -> (Value, Vec<Value>) {
     (group, run.rest())
 }
 
-/// Returns the pid and the name of a line's process.
+/// Returns the pid and the name of a line's process. The process of a time-wait socket is the one
+/// that closed the connection. If the shell closes first, it leaves a time-wait socket.
 fn owner(event: &Value) -> (Option<u64>, Option<&str>) {
-    (event["pid"].as_u64(), event["comm"].as_str())
+    let process = if event["hook"] == "time_wait" { &event["closed_by"] } else { event };
+    (process["pid"].as_u64(), process["comm"].as_str())
 }
 
 #[test]
